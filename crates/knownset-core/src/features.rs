@@ -1,0 +1,316 @@
+//! What a backbone said about n images.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::Preprocess;
+
+/// Label of an image whose class is not one of the known ones.
+pub const UNKNOWN_LABEL: i64 = -1;
+
+/// A classifier's last layer: logits = `weight` · embedding + `bias`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// `[K, d]`.
+    pub weight: Array2<f32>,
+    /// `[K]`.
+    pub bias: Array1<f32>,
+}
+
+/// Where features came from. Detectors refuse features of another origin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Name of the backbone in the registry.
+    pub backbone: String,
+    /// SHA-256 over the weights' names, shapes and values; the same for a `.pth` and its `.safetensors` twin.
+    pub weights_sha256: String,
+    /// How images were turned into inputs.
+    pub preprocess: Preprocess,
+    /// Where the weights lay, as the user gave it; a hint for later commands, never compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+}
+
+/// The first field in which two origins differ.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{field} differs: fitted on {fitted}, given {given}")]
+pub struct OriginMismatch {
+    /// Which field.
+    pub field: &'static str,
+    /// Its value when the detector was fitted.
+    pub fitted: String,
+    /// Its value in the features to score.
+    pub given: String,
+}
+
+impl Origin {
+    /// Whether `given` came out of the same network fed the same way.
+    pub fn check_same(&self, given: &Self) -> Result<(), OriginMismatch> {
+        let preprocess = |origin: &Self| serde_json::to_string(&origin.preprocess).unwrap_or_default();
+        let pairs = [
+            ("backbone", self.backbone.clone(), given.backbone.clone()),
+            ("weights", self.weights_sha256.clone(), given.weights_sha256.clone()),
+            ("preprocessing", preprocess(self), preprocess(given)),
+        ];
+        match pairs.into_iter().find(|(_, fitted, given)| fitted != given) {
+            Some((field, fitted, given)) => Err(OriginMismatch { field, fitted, given }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything a backbone said about n images: computed once, cached, shared by all detectors.
+///
+/// Arrays that are present agree in n, and `head` agrees with `logits` and `embedding`: [`Features::check`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    /// One stable id per image, such as its path in the dataset; empty when the source had none.
+    pub ids: Vec<String>,
+    /// `[n]` class index, [`UNKNOWN_LABEL`] for an image of no known class.
+    pub labels: Option<Array1<i64>>,
+    /// `[n, K]` classifier outputs before the softmax.
+    pub logits: Option<Array2<f32>>,
+    /// `[n, d]` penultimate features.
+    pub embedding: Option<Array2<f32>>,
+    /// The last layer that turns `embedding` into `logits`.
+    pub head: Option<Head>,
+    /// Names of the K classes, in the order of the logits.
+    pub class_names: Option<Vec<String>>,
+    /// The network that made them.
+    pub origin: Option<Origin>,
+    /// The dataset reference they were extracted from.
+    pub source: Option<String>,
+}
+
+/// Features that contradict themselves.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeaturesError {
+    /// Two arrays disagree in one dimension.
+    #[error("{left} has shape {left_shape:?} but {right} has shape {right_shape:?}")]
+    Shape {
+        /// First array.
+        left: &'static str,
+        /// Its shape.
+        left_shape: Vec<usize>,
+        /// Second array.
+        right: &'static str,
+        /// Its shape.
+        right_shape: Vec<usize>,
+    },
+    /// A NaN or an infinity.
+    #[error("{array} holds {value} in row {row}{}, column {column}", id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default())]
+    NotFinite {
+        /// Which array.
+        array: &'static str,
+        /// The value found.
+        value: f32,
+        /// Its row.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The id of that row, when there are ids.
+        id: Option<String>,
+    },
+    /// A label outside −1…K−1.
+    #[error("label {label} in row {row} is outside -1..{classes}")]
+    Label {
+        /// The label.
+        label: i64,
+        /// Its row.
+        row: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Neither logits nor an embedding.
+    #[error("there is neither `logits` nor `embedding`")]
+    Nothing,
+}
+
+impl Features {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        let arrays = self.logits.as_ref().map(Array2::nrows).or(self.embedding.as_ref().map(Array2::nrows));
+        arrays.or(self.labels.as_ref().map(Array1::len)).unwrap_or(self.ids.len())
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The id of a row: its name, or its number where the source had no names.
+    pub fn id(&self, row: usize) -> String {
+        self.ids.get(row).cloned().unwrap_or_else(|| row.to_string())
+    }
+
+    /// Number of classes K, from the logits, the head or the largest label.
+    pub fn classes(&self) -> usize {
+        let stated = self.logits.as_ref().map(Array2::ncols).or(self.head.as_ref().map(|head| head.bias.len()));
+        stated.unwrap_or_else(|| {
+            let largest = self.labels.as_ref().and_then(|labels| labels.iter().copied().max()).unwrap_or(-1);
+            usize::try_from(largest + 1).unwrap_or(0)
+        })
+    }
+
+    /// Checks that shapes agree, labels are in range and every number is finite.
+    pub fn check(&self) -> Result<(), FeaturesError> {
+        if self.logits.is_none() && self.embedding.is_none() {
+            return Err(FeaturesError::Nothing);
+        }
+        let logits = self.logits.as_ref().map(|a| ("logits", a.shape().to_vec()));
+        let embedding = self.embedding.as_ref().map(|a| ("embedding", a.shape().to_vec()));
+        let labels = self.labels.as_ref().map(|a| ("labels", a.shape().to_vec()));
+        let ids = (!self.ids.is_empty()).then(|| ("ids", vec![self.ids.len()]));
+        let rows: Vec<_> = [&logits, &embedding, &labels, &ids].into_iter().flatten().collect();
+        for pair in rows.windows(2) {
+            agree(pair[0], 0, pair[1], 0)?;
+        }
+        if let Some(head) = &self.head {
+            let weight = ("head.weight", head.weight.shape().to_vec());
+            agree(&weight, 0, &("head.bias", head.bias.shape().to_vec()), 0)?;
+            if let Some(logits) = &logits {
+                agree(&weight, 0, logits, 1)?;
+            }
+            if let Some(embedding) = &embedding {
+                agree(&weight, 1, embedding, 1)?;
+            }
+            finite("head.weight", head.weight.view(), &[])?;
+            finite("head.bias", head.bias.view().insert_axis(Axis(0)), &[])?;
+        }
+        if let Some(names) = &self.class_names {
+            let classes = ("classes", vec![self.classes()]);
+            agree(&("class names", vec![names.len()]), 0, &classes, 0)?;
+        }
+        for (name, array) in [("logits", &self.logits), ("embedding", &self.embedding)] {
+            if let Some(array) = array {
+                finite(name, array.view(), &self.ids)?;
+            }
+        }
+        let classes = self.classes();
+        for (row, &label) in self.labels.iter().flatten().enumerate() {
+            if label < UNKNOWN_LABEL || label >= classes as i64 {
+                return Err(FeaturesError::Label { label, row, classes });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows named, in that order; head, names and origin are kept.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            ids: if self.ids.is_empty() { Vec::new() } else { rows.iter().map(|&row| self.ids[row].clone()).collect() },
+            labels: self.labels.as_ref().map(|labels| labels.select(Axis(0), rows)),
+            logits: self.logits.as_ref().map(|logits| logits.select(Axis(0), rows)),
+            embedding: self.embedding.as_ref().map(|embedding| embedding.select(Axis(0), rows)),
+            ..self.without_rows()
+        }
+    }
+
+    /// Head, names, origin and source alone.
+    fn without_rows(&self) -> Self {
+        Self {
+            head: self.head.clone(),
+            class_names: self.class_names.clone(),
+            origin: self.origin.clone(),
+            source: self.source.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The predicted class of each row: the largest logit, the first of equals.
+    pub fn predictions(&self) -> Option<Vec<usize>> {
+        let logits = self.logits.as_ref()?;
+        Some(logits.outer_iter().map(|row| argmax(row.iter().copied())).collect())
+    }
+
+    /// Share of rows with a known label whose prediction is that label; `None` without logits or labels.
+    pub fn accuracy(&self) -> Option<f64> {
+        let labels = self.labels.as_ref()?;
+        let predictions = self.predictions()?;
+        let known = labels.iter().zip(&predictions).filter(|(label, _)| **label >= 0);
+        let (n, right) = known.fold((0_u64, 0_u64), |(n, right), (&label, &prediction)| {
+            (n + 1, right + u64::from(label == prediction as i64))
+        });
+        (n > 0).then(|| right as f64 / n as f64)
+    }
+}
+
+/// Index of the largest value, the first of equals; 0 for an empty row.
+pub(crate) fn argmax(values: impl Iterator<Item = f32>) -> usize {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (index, value) in values.enumerate() {
+        if value > best.1 {
+            best = (index, value);
+        }
+    }
+    best.0
+}
+
+type Shaped = (&'static str, Vec<usize>);
+
+fn agree(left: &Shaped, left_axis: usize, right: &Shaped, right_axis: usize) -> Result<(), FeaturesError> {
+    if left.1.get(left_axis) == right.1.get(right_axis) {
+        return Ok(());
+    }
+    Err(FeaturesError::Shape { left: left.0, left_shape: left.1.clone(), right: right.0, right_shape: right.1.clone() })
+}
+
+fn finite(array: &'static str, values: ArrayView2<'_, f32>, ids: &[String]) -> Result<(), FeaturesError> {
+    match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some(((row, column), &value)) => {
+            Err(FeaturesError::NotFinite { array, value, row, column, id: ids.get(row).cloned() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn two_rows() -> Features {
+        Features {
+            ids: vec!["a".into(), "b".into()],
+            labels: Some(array![0, 1]),
+            logits: Some(array![[2.0, 1.0], [3.0, 3.0]]),
+            embedding: Some(array![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+            head: Some(Head { weight: Array2::zeros((2, 3)), bias: Array1::zeros(2) }),
+            ..Features::default()
+        }
+    }
+
+    #[test]
+    fn accuracy_takes_the_first_of_equal_logits_and_skips_unknown_labels() {
+        let mut features = two_rows();
+        assert_eq!(features.accuracy(), Some(0.5));
+        features.labels = Some(array![0, UNKNOWN_LABEL]);
+        assert_eq!(features.accuracy(), Some(1.0));
+    }
+
+    #[test]
+    fn a_mismatch_names_both_shapes() {
+        let mut features = two_rows();
+        features.head = Some(Head { weight: Array2::zeros((2, 4)), bias: Array1::zeros(2) });
+        let error = features.check().unwrap_err().to_string();
+        assert_eq!(error, "head.weight has shape [2, 4] but embedding has shape [2, 3]");
+    }
+
+    #[test]
+    fn a_nan_is_refused_with_its_place() {
+        let mut features = two_rows();
+        features.embedding = Some(array![[1.0, 0.0, 0.0], [0.0, f32::NAN, 0.0]]);
+        let error = features.check().unwrap_err().to_string();
+        assert_eq!(error, "embedding holds NaN in row 1 (b), column 1");
+    }
+
+    #[test]
+    fn a_label_out_of_range_is_refused() {
+        let mut features = two_rows();
+        features.labels = Some(array![0, 2]);
+        assert!(matches!(features.check(), Err(FeaturesError::Label { label: 2, row: 1, classes: 2 })));
+    }
+}

@@ -1,0 +1,2 @@
+//! knownset
+fn main() {}
