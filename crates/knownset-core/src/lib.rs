@@ -1,8 +1,22 @@
-//! The parts of out-of-distribution detection that need no tensors framework.
+//! The parts of out-of-distribution detection that need no tensors framework: what a backbone said about
+//! images ([`Features`]), how good a score is ([`metrics`]), what a score means ([`calibration`]), and the
+//! statistics every detector is fitted from.
+//!
+//! Scores in this project are **higher = more in-distribution**, everywhere.
 
+pub mod calibration;
 pub mod digest;
+mod feature_file;
 mod features;
+pub mod linalg;
+pub mod metrics;
+pub mod moments;
+pub mod neighbours;
 mod preprocess;
+pub mod state;
+mod tensor_file;
 
+pub use feature_file::{FeatureFileError, read_features, write_features};
 pub use features::{Features, FeaturesError, Head, Origin, OriginMismatch, UNKNOWN_LABEL};
 pub use preprocess::{Filter, Preprocess, Resize};
+pub use tensor_file::{Tensor, TensorFile, TensorFileError, write_atomically};
