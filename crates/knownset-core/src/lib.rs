@@ -13,10 +13,12 @@ pub mod metrics;
 pub mod moments;
 pub mod neighbours;
 mod preprocess;
+mod score_file;
 pub mod state;
 mod tensor_file;
 
 pub use feature_file::{FeatureFileError, read_features, write_features};
 pub use features::{Features, FeaturesError, Head, Origin, OriginMismatch, UNKNOWN_LABEL};
 pub use preprocess::{Filter, Preprocess, Resize};
+pub use score_file::{ScoreFileError, ScoreTable};
 pub use tensor_file::{Tensor, TensorFile, TensorFileError, write_atomically};
