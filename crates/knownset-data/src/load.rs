@@ -1,0 +1,36 @@
+//! One row of a dataset, all the way to a network's input.
+
+use knownset_core::Preprocess;
+
+use crate::{DataError, DecodePolicy, Decoded, EncodedImage, ImageSource, Limits, decode, preprocess};
+
+/// One image, ready for a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedImage {
+    /// `[3, size, size]`, channel by channel.
+    pub input: Vec<f32>,
+    /// Whether the file was damaged and partly filled in; see [`Decoded::truncated`].
+    pub truncated: bool,
+}
+
+/// Reads and decodes row `i`; errors name its id.
+pub fn rgb(source: &dyn ImageSource, i: usize, policy: DecodePolicy, limits: &Limits) -> Result<Decoded, DataError> {
+    match source.get(i)? {
+        EncodedImage::Pixels(image) => Ok(Decoded { image, truncated: false }),
+        EncodedImage::Bytes(bytes) => {
+            decode(&bytes, policy, limits).map_err(|problem| DataError::Decode { id: source.id(i).to_owned(), problem })
+        }
+    }
+}
+
+/// Reads, decodes and preprocesses row `i`; errors name its id.
+pub fn load(
+    source: &dyn ImageSource,
+    i: usize,
+    policy: DecodePolicy,
+    limits: &Limits,
+    spec: &Preprocess,
+) -> Result<LoadedImage, DataError> {
+    let Decoded { image, truncated } = rgb(source, i, policy, limits)?;
+    Ok(LoadedImage { input: preprocess(&image, spec), truncated })
+}

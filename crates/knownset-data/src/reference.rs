@@ -1,0 +1,301 @@
+//! Dataset references: text on a command line, parsed once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::formats::{cifar, folder, imglist, mnist, zip};
+use crate::{DataError, ImageSource};
+
+/// One dataset format as users see it.
+#[derive(Debug, Clone, Copy)]
+pub struct DatasetEntry {
+    /// The scheme, without the colon.
+    pub name: &'static str,
+    /// The form of a reference.
+    pub syntax: &'static str,
+    /// One line of documentation.
+    pub doc: &'static str,
+    /// What follows `name:`, understood; `None` where it is not of the form `syntax`.
+    parse: fn(&str) -> Option<DatasetRef>,
+}
+
+/// Every dataset format.
+pub const DATASETS: &[DatasetEntry] = &[
+    DatasetEntry {
+        name: "folder",
+        syntax: "folder:PATH",
+        doc: "images in class folders, or loose in one folder (no labels)",
+        parse: |rest| Some(DatasetRef::Folder { path: path(rest)? }),
+    },
+    DatasetEntry {
+        name: "zip",
+        syntax: "zip:FILE[#FOLDER]",
+        doc: "the same inside a zip archive, read in place",
+        parse: |rest| {
+            let (file, folder) = fragment(rest);
+            let folder = folder.map(|folder| folder.trim_matches('/'));
+            if folder.is_some_and(|folder| folder.is_empty() || !crate::tree::is_contained(folder)) {
+                return None;
+            }
+            Some(DatasetRef::Zip { file: path(file)?, folder: folder.map(str::to_owned) })
+        },
+    },
+    DatasetEntry {
+        name: "cifar10",
+        syntax: "cifar10:PATH[#train|test]",
+        doc: "CIFAR-10: folder with the binary or python batches, or the tar(.gz) of either",
+        parse: |rest| with_split(rest).map(|(path, split)| DatasetRef::Cifar10 { path, split }),
+    },
+    DatasetEntry {
+        name: "cifar100",
+        syntax: "cifar100:PATH[#train|test]",
+        doc: "CIFAR-100 with its fine labels, stored like CIFAR-10",
+        parse: |rest| with_split(rest).map(|(path, split)| DatasetRef::Cifar100 { path, split }),
+    },
+    DatasetEntry {
+        name: "imglist",
+        syntax: "imglist:FILE@ROOT",
+        doc: "a text file with `path label` lines (OpenOOD), paths below ROOT",
+        parse: |rest| {
+            let (file, root) = rest.rsplit_once('@')?;
+            Some(DatasetRef::ImgList { file: path(file)?, root: path(root)? })
+        },
+    },
+    DatasetEntry {
+        name: "mnist",
+        syntax: "mnist:PATH[#train|test]",
+        doc: "MNIST and its kin in idx files, plain or .gz: a folder, or one images file",
+        parse: |rest| with_split(rest).map(|(path, split)| DatasetRef::Mnist { path, split }),
+    },
+    DatasetEntry {
+        name: "world",
+        syntax: "world:NAME[#SPLIT]",
+        doc: "the bundled Sprite World, drawn on demand",
+        parse: |rest| {
+            let (name, split) = fragment(rest);
+            let known = !name.is_empty() && split.is_none_or(|split| !split.is_empty());
+            known.then(|| DatasetRef::World { name: name.to_owned(), split: split.map(str::to_owned) })
+        },
+    },
+];
+
+/// The two halves of a benchmark dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Split {
+    /// For training.
+    Train,
+    /// For testing.
+    Test,
+}
+
+impl Split {
+    /// `train` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// A dataset and where it lies. Without its optional part a reference means everything that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DatasetRef {
+    /// Images in a folder.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Images in a folder inside a zip archive.
+    Zip {
+        /// The archive.
+        file: PathBuf,
+        /// The folder inside it, without slashes around it; `None` is the archive's root.
+        folder: Option<String>,
+    },
+    /// CIFAR-10.
+    Cifar10 {
+        /// Folder or archive of the batches.
+        path: PathBuf,
+        /// Which half; `None` is both, test first.
+        split: Option<Split>,
+    },
+    /// CIFAR-100.
+    Cifar100 {
+        /// Folder or archive of the batches.
+        path: PathBuf,
+        /// Which half; `None` is both, test first.
+        split: Option<Split>,
+    },
+    /// A list of paths and labels.
+    ImgList {
+        /// The list.
+        file: PathBuf,
+        /// The folder its paths start from.
+        root: PathBuf,
+    },
+    /// MNIST.
+    Mnist {
+        /// Folder of the idx files, or one images file.
+        path: PathBuf,
+        /// Which half; `None` is both, test first.
+        split: Option<Split>,
+    },
+    /// A bundled world.
+    World {
+        /// Its name.
+        name: String,
+        /// Which part of it.
+        split: Option<String>,
+    },
+}
+
+impl DatasetRef {
+    /// Opens the dataset: finds its rows, reads no pixels of image files.
+    pub fn open(&self) -> Result<Box<dyn ImageSource>, DataError> {
+        let name = self.to_string();
+        Ok(match self {
+            Self::Folder { path } => Box::new(folder::ImageFolder::open(name, path)?),
+            Self::Zip { file, folder } => Box::new(zip::ZipFolder::open(name, file, folder.as_deref())?),
+            Self::Cifar10 { path, split } => Box::new(cifar::Cifar::open(name, cifar::Kind::Cifar10, path, *split)?),
+            Self::Cifar100 { path, split } => Box::new(cifar::Cifar::open(name, cifar::Kind::Cifar100, path, *split)?),
+            Self::ImgList { file, root } => Box::new(imglist::ImgList::open(name, file, root)?),
+            Self::Mnist { path, split } => Box::new(mnist::Mnist::open(name, path, *split)?),
+            Self::World { name, .. } => {
+                return Err(DataError::UnknownName { what: "world", name: name.clone(), known: Vec::new() });
+            }
+        })
+    }
+}
+
+impl FromStr for DatasetRef {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let reference = || text.to_owned();
+        let known = text.split_once(':').map(|(scheme, rest)| (scheme, rest, entry(scheme)));
+        match known {
+            Some((_, rest, Some(entry))) => {
+                (entry.parse)(rest).ok_or_else(|| DataError::Syntax { reference: reference(), syntax: entry.syntax })
+            }
+            _ if Path::new(text).is_dir() => Ok(Self::Folder { path: PathBuf::from(text) }),
+            Some((scheme, _, None)) => Err(DataError::UnknownScheme {
+                reference: reference(),
+                scheme: scheme.to_owned(),
+                nearest: nearest(scheme),
+            }),
+            None => Err(DataError::NotAReference { reference: reference() }),
+        }
+    }
+}
+
+impl fmt::Display for DatasetRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suffix = |part: Option<&str>| part.map(|part| format!("#{part}")).unwrap_or_default();
+        let split = |split: Option<Split>| suffix(split.map(Split::name));
+        match self {
+            Self::Folder { path } => write!(f, "folder:{}", path.display()),
+            Self::Zip { file, folder } => write!(f, "zip:{}{}", file.display(), suffix(folder.as_deref())),
+            Self::Cifar10 { path, split: half } => write!(f, "cifar10:{}{}", path.display(), split(*half)),
+            Self::Cifar100 { path, split: half } => write!(f, "cifar100:{}{}", path.display(), split(*half)),
+            Self::ImgList { file, root } => write!(f, "imglist:{}@{}", file.display(), root.display()),
+            Self::Mnist { path, split: half } => write!(f, "mnist:{}{}", path.display(), split(*half)),
+            Self::World { name, split } => write!(f, "world:{name}{}", suffix(split.as_deref())),
+        }
+    }
+}
+
+fn entry(scheme: &str) -> Option<&'static DatasetEntry> {
+    DATASETS.iter().find(|entry| entry.name == scheme)
+}
+
+fn nearest(scheme: &str) -> &'static str {
+    let distance = |entry: &&DatasetEntry| strsim::damerau_levenshtein(entry.name, scheme);
+    DATASETS.iter().min_by_key(distance).map_or("folder:PATH", |entry| entry.syntax)
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// Text before and after the last `#`.
+fn fragment(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once('#') {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
+fn with_split(text: &str) -> Option<(PathBuf, Option<Split>)> {
+    let (file, split) = fragment(text);
+    let split = match split {
+        None => None,
+        Some("train") => Some(Split::Train),
+        Some("test") => Some(Split::Test),
+        Some(_) => return None,
+    };
+    Some((path(file)?, split))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_survives_a_round_trip() {
+        for text in [
+            "folder:/data/a:b#c@d",
+            "zip:a.zip",
+            "zip:a#b.zip#train/x",
+            "cifar10:d",
+            "cifar10:d#train",
+            "cifar100:d.tar.gz#test",
+            "imglist:a@b.txt@/root",
+            "mnist:m#test",
+            "world:sprites",
+            "world:sprites#near",
+        ] {
+            assert_eq!(text.parse::<DatasetRef>().unwrap().to_string(), text);
+        }
+        let trimmed: DatasetRef = "zip:a.zip#/train/".parse().unwrap();
+        assert_eq!(trimmed, DatasetRef::Zip { file: "a.zip".into(), folder: Some("train".into()) });
+    }
+
+    #[test]
+    fn table_is_sound() {
+        for entry in DATASETS {
+            assert!(entry.syntax.starts_with(&format!("{}:", entry.name)), "{}", entry.name);
+            assert_eq!(DATASETS.iter().filter(|other| other.name == entry.name).count(), 1);
+            assert!((entry.parse)("").is_none(), "{} accepts nothing", entry.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_suggests_the_nearest() {
+        let error = "cifra10:x".parse::<DatasetRef>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "unknown dataset scheme `cifra10:` in `cifra10:x`; the nearest is `cifar10:PATH[#train|test]`"
+        );
+        assert!(matches!("svhn:x".parse::<DatasetRef>(), Err(DataError::UnknownScheme { .. })));
+    }
+
+    #[test]
+    fn bad_forms_name_the_good_one() {
+        for text in
+            ["folder:", "zip:a.zip#", "zip:a.zip#../b", "cifar10:d#val", "imglist:a.txt", "mnist:#test", "world:"]
+        {
+            assert!(matches!(text.parse::<DatasetRef>(), Err(DataError::Syntax { .. })), "{text}");
+        }
+        assert!(matches!("no-such-folder".parse::<DatasetRef>(), Err(DataError::NotAReference { .. })));
+    }
+
+    #[test]
+    fn a_bare_folder_is_a_reference() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().to_str().unwrap();
+        assert_eq!(text.parse::<DatasetRef>().unwrap(), DatasetRef::Folder { path: folder.path().into() });
+    }
+}

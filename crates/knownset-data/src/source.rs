@@ -1,0 +1,52 @@
+//! A dataset, whatever its format: rows with an id, a label and an image.
+
+use image::RgbImage;
+
+use crate::DataError;
+
+/// What a dataset says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetInfo {
+    /// The reference it was opened with.
+    pub name: String,
+    /// Names of the classes, in the order of the labels; empty where the format has none.
+    pub class_names: Vec<String>,
+}
+
+/// One image as the dataset stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EncodedImage {
+    /// The bytes of an image file, not looked at yet.
+    Bytes(Vec<u8>),
+    /// Pixels, from formats that store them bare.
+    Pixels(RgbImage),
+}
+
+/// A dataset opened for random access from any thread. Decoding happens elsewhere.
+///
+/// Rows are in byte order of their ids. Methods that take a row number panic, as slices do, when it is not below
+/// [`len`](Self::len).
+pub trait ImageSource: Send + Sync {
+    /// Name and classes.
+    fn info(&self) -> &DatasetInfo;
+
+    /// Number of rows; never 0, since opening an empty dataset is an error.
+    fn len(&self) -> usize;
+
+    /// Whether there are no rows.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The name of a row: the path of its file below the dataset's root, or split and number.
+    fn id(&self, i: usize) -> &str;
+
+    /// Index of the row's class, −1 where it has none.
+    fn label(&self, i: usize) -> i64;
+
+    /// Reads one image; errors name its id.
+    fn get(&self, i: usize) -> Result<EncodedImage, DataError>;
+
+    /// Text that changes when the dataset does; each format says what it looks at. May read the whole dataset.
+    fn fingerprint(&self) -> String;
+}
