@@ -1,1 +1,3 @@
 //! knownset-data
+
+pub mod world;
