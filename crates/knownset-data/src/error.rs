@@ -33,16 +33,9 @@ pub enum DataError {
         /// The form expected.
         syntax: &'static str,
     },
-    /// A name that is not in a list of names, such as a world or one of its splits.
-    #[error("unknown {what} `{name}`; known are: {}", known.join(", "))]
-    UnknownName {
-        /// What is named.
-        what: &'static str,
-        /// The name given.
-        name: String,
-        /// All names there are.
-        known: Vec<String>,
-    },
+    /// A bundled world, or a split of one, that there is not.
+    #[error(transparent)]
+    World(#[from] crate::world::WorldError),
 
     // === the dataset ===
     /// A file or folder that cannot be opened or read; the message names the path.

@@ -25,6 +25,7 @@ mod preprocess;
 mod reference;
 mod source;
 mod tree;
+pub mod world;
 
 pub use decode::{DecodeError, DecodePolicy, Decoded, Limits, decode};
 pub use error::{DataError, ListProblem};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::formats::{cifar, folder, imglist, mnist, zip};
+use crate::formats::{cifar, folder, imglist, mnist, world, zip};
 use crate::{DataError, ImageSource};
 
 /// One dataset format as users see it.
@@ -70,7 +70,7 @@ pub const DATASETS: &[DatasetEntry] = &[
     },
     DatasetEntry {
         name: "world",
-        syntax: "world:NAME[#SPLIT]",
+        syntax: "world:NAME#SPLIT",
         doc: "the bundled Sprite World, drawn on demand",
         parse: |rest| {
             let (name, split) = fragment(rest);
@@ -163,8 +163,8 @@ impl DatasetRef {
             Self::Cifar100 { path, split } => Box::new(cifar::Cifar::open(name, cifar::Kind::Cifar100, path, *split)?),
             Self::ImgList { file, root } => Box::new(imglist::ImgList::open(name, file, root)?),
             Self::Mnist { path, split } => Box::new(mnist::Mnist::open(name, path, *split)?),
-            Self::World { name, .. } => {
-                return Err(DataError::UnknownName { what: "world", name: name.clone(), known: Vec::new() });
+            Self::World { name: world, split } => {
+                Box::new(world::WorldImages::open(name, world, split.as_deref().unwrap_or_default())?)
             }
         })
     }

@@ -4,6 +4,7 @@ pub(crate) mod cifar;
 pub(crate) mod folder;
 pub(crate) mod imglist;
 pub(crate) mod mnist;
+pub(crate) mod world;
 pub(crate) mod zip;
 
 use std::io::Read;

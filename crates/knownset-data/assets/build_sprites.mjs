@@ -1,0 +1,181 @@
+// Makes sprites.zip and sprites.json, the art of Sprite World, from four npm packages (versions pinned below).
+//
+//   mkdir /tmp/sprites && cd /tmp/sprites
+//   npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 \
+//       @iconify-json/fluent-emoji-flat@1.2.6 emojibase-data@17.0.0 sharp@0.34.5 fflate@0.8.2
+//   NODE_PATH=/tmp/sprites/node_modules node build_sprites.mjs
+//
+// Every sprite is 64x64 RGBA, its drawing cropped to the opaque part and centred, quantised to a palette.
+// The same packages give the same bytes. Changing anything here changes every image: bump WORLD_VERSION.
+
+import { createRequire } from "node:module";
+import fs from "node:fs";
+import path from "node:path";
+
+const require = createRequire(path.join(process.env.NODE_PATH ?? "", "x.js"));
+const sharp = require("sharp");
+const { zipSync } = require("fflate");
+
+const pins = {
+  "emoji-datasource-google": "16.0.0",
+  "emoji-datasource-twitter": "16.0.0",
+  "@iconify-json/fluent-emoji-flat": "1.2.6",
+  "emojibase-data": "17.0.0",
+};
+const root = (name) => path.join(process.env.NODE_PATH, name);
+for (const [name, version] of Object.entries(pins)) {
+  const found = JSON.parse(fs.readFileSync(path.join(root(name), "package.json"))).version;
+  if (found !== version) throw new Error(`${name}: version ${found}, this script is for ${version}`);
+}
+
+// Short names of emoji-datasource. A word after "|" is held out: never seen in training, only in val and test.
+const known = {
+  bird: `chicken rooster hatching_chick baby_chick bird penguin dove_of_peace duck owl flamingo peacock turkey dodo
+    black_bird | hatched_chick eagle swan parrot goose`,
+  bug: `bug ant bee ladybug cockroach spider scorpion mosquito butterfly worm snail | beetle fly cricket`,
+  building: `house house_buildings derelict_house_building office post_office hospital hotel school factory
+    european_castle church mosque classical_building convenience_store hindu_temple hut
+    | house_with_garden european_post_office bank love_hotel department_store japanese_castle synagogue wedding`,
+  cat: `cat cat2 lion_face tiger leopard smiley_cat joy_cat heart_eyes_cat kissing_cat pouting_cat crying_cat_face
+    | black_cat tiger2 smile_cat smirk_cat scream_cat`,
+  drink: `glass_of_milk coffee teapot sake champagne wine_glass tropical_drink beer tumbler_glass cup_with_straw
+    beverage_box | tea cocktail beers clinking_glasses bubble_tea mate_drink`,
+  flower: `bouquet cherry_blossom lotus rose hibiscus sunflower tulip hyacinth rosette
+    | wilted_flower blossom white_flower`,
+  fruit: `grapes melon watermelon tangerine lime banana pineapple apple pear cherries strawberry kiwifruit
+    | lemon green_apple peach mango blueberries`,
+  hoofed: `horse moose donkey zebra_face deer bison cow ox pig pig2 ram goat camel llama giraffe_face
+    | racehorse cow2 water_buffalo sheep dromedary_camel boar`,
+  "sea-animal": `whale dolphin seal fish blowfish shark octopus crab shrimp jellyfish | whale2 tropical_fish squid lobster`,
+  vehicle: `bus oncoming_bus minibus ambulance police_car taxi oncoming_taxi car oncoming_automobile pickup_truck truck
+    tractor racing_car | trolleybus fire_engine oncoming_police_car blue_car articulated_lorry auto_rickshaw`,
+};
+
+// Classes of the same groups that no training image shows.
+const near = {
+  aircraft: "airplane small_airplane helicopter rocket flying_saucer airplane_departure",
+  bear: "bear polar_bear koala panda_face sloth otter",
+  boat: "boat canoe speedboat passenger_ship ferry motor_boat ship",
+  dish: "hamburger pizza hotdog taco burrito sushi fried_egg curry ramen spaghetti bento sandwich",
+  dog: "dog dog2 guide_dog service_dog poodle wolf fox_face raccoon",
+  reptile: "crocodile turtle lizard snake sauropod t-rex frog",
+  rodent: "mouse mouse2 rat hamster rabbit rabbit2 chipmunk hedgehog",
+  train: "steam_locomotive railway_car bullettrain_side bullettrain_front train2 metro light_rail monorail",
+  tree: "evergreen_tree deciduous_tree palm_tree cactus potted_plant seedling maple_leaf mushroom",
+  vegetable: "avocado eggplant potato carrot corn hot_pepper bell_pepper cucumber broccoli leafy_green onion garlic",
+};
+
+const far = {
+  flags: {
+    flag: `flag-ar flag-at flag-au flag-br flag-ca flag-ch cn de flag-eg es fr gb flag-gr flag-in it jp flag-ke kr
+      flag-mx flag-ng flag-no flag-nz flag-pt flag-se flag-th flag-tr flag-ua us flag-vn flag-za`,
+  },
+  symbols: {
+    symbol: `arrow_upper_right arrow_right leftwards_arrow_with_hook arrows_clockwise aries leo scorpius aquarius
+      yin_yang peace_symbol latin_cross star_of_david radioactive_sign biohazard_sign no_entry warning recycle
+      heavy_plus_sign heavy_multiplication_x infinity question exclamation heavy_check_mark ok sos parking
+      three seven hash trident`,
+  },
+  faces: {
+    face: `grinning joy wink innocent heart_eyes star-struck yum zany_face thinking_face zipper_mouth_face neutral_face
+      smirk sleeping mask nauseated_face cold_face exploding_head face_with_cowboy_hat sunglasses nerd_face open_mouth
+      flushed sob scream rage smiling_imp skull clown_face ghost robot_face`,
+  },
+};
+
+const groups = {
+  animal: "bear bird bug cat dog hoofed reptile rodent sea-animal",
+  food: "dish drink fruit vegetable",
+  plant: "flower tree",
+  transport: "aircraft boat train vehicle",
+  place: "building",
+  sign: "flag symbol",
+  face: "face",
+};
+const groupOf = Object.fromEntries(
+  Object.entries(groups).flatMap(([group, classes]) => classes.split(" ").map((name) => [name, group])),
+);
+
+const wanted = [];
+const words = (text) => text.split(/\s+/).filter(Boolean);
+for (const [cls, list] of Object.entries(known)) {
+  const [seen, held] = list.split("|");
+  for (const name of words(seen)) wanted.push({ name, cls, part: "train" });
+  for (const name of words(held)) wanted.push({ name, cls, part: "held-out" });
+}
+for (const [cls, list] of Object.entries(near)) for (const name of words(list)) wanted.push({ name, cls, part: "near" });
+for (const [part, classes] of Object.entries(far))
+  for (const [cls, list] of Object.entries(classes)) for (const name of words(list)) wanted.push({ name, cls, part });
+
+const plain = (code) => code.toLowerCase().replaceAll("-fe0f", "");
+const emoji = new Map(
+  JSON.parse(fs.readFileSync(path.join(root("emoji-datasource-google"), "emoji.json"))).map((e) => [e.short_name, e]),
+);
+const labels = new Map(
+  JSON.parse(fs.readFileSync(path.join(root("emojibase-data"), "en/data.json"))).map((e) => [plain(e.hexcode), e]),
+);
+const fluentDir = root("@iconify-json/fluent-emoji-flat");
+const fluentIcons = JSON.parse(fs.readFileSync(path.join(fluentDir, "icons.json")));
+const fluentNames = new Map(
+  Object.entries(JSON.parse(fs.readFileSync(path.join(fluentDir, "chars.json")))).map(([code, name]) => [plain(code), name]),
+);
+
+function fluentSvg(code) {
+  let name = fluentNames.get(code);
+  if (name && !fluentIcons.icons[name]) name = fluentIcons.aliases?.[name]?.parent;
+  const icon = name && fluentIcons.icons[name];
+  if (!icon) return null;
+  const [w, h] = [icon.width ?? fluentIcons.width ?? 32, icon.height ?? fluentIcons.height ?? 32];
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 ${w} ${h}" width="${w * 8}" height="${h * 8}">`;
+  return Buffer.from(`${svg}${icon.body}</svg>`);
+}
+
+function drawings(entry, code) {
+  const file = (maker) => path.join(root(`emoji-datasource-${maker}`), "img", maker, "64", entry.image);
+  return {
+    noto: entry.has_img_google ? fs.readFileSync(file("google")) : null,
+    twemoji: entry.has_img_twitter ? fs.readFileSync(file("twitter")) : null,
+    fluent: fluentSvg(code),
+  };
+}
+
+async function sprite(drawing) {
+  const cropped = await sharp(drawing).ensureAlpha().trim({ background: "#00000000", threshold: 0 }).png().toBuffer();
+  return sharp(cropped)
+    .resize(64, 64, { fit: "contain", background: "#00000000", kernel: "lanczos3" })
+    .png({ palette: true, colours: 96, quality: 95, dither: 0.5, effort: 10, compressionLevel: 9 })
+    .toBuffer();
+}
+
+const files = {};
+const index = [];
+for (const { name, cls, part } of wanted) {
+  const entry = emoji.get(name);
+  if (!entry) throw new Error(`no emoji named ${name}`);
+  const code = plain(entry.unified);
+  const label = labels.get(code);
+  if (!label) throw new Error(`${name} (${code}): no name in emojibase-data`);
+  const styles = [];
+  for (const [style, drawing] of Object.entries(drawings(entry, code))) {
+    if (!drawing) continue;
+    files[`${style}/${code}.png`] = new Uint8Array(await sprite(drawing));
+    styles.push(style);
+  }
+  const nice = label.label.replace(/^flag: /, "flag of ").replaceAll("’", "'");
+  const keywords = (label.tags ?? []).filter((word) => /^[\x20-\x7e]+$/.test(word)).slice(0, 8);
+  index.push({ code, name: nice, class: cls, group: groupOf[cls], part, styles, keywords });
+}
+const codes = index.map((e) => e.code);
+if (new Set(codes).size !== codes.length) throw new Error("an emoji is listed twice");
+
+const here = path.dirname(new URL(import.meta.url).pathname);
+const zip = zipSync(Object.fromEntries(Object.keys(files).sort().map((k) => [k, files[k]])), {
+  level: 0,
+  mtime: new Date(1980, 0, 1),
+});
+fs.writeFileSync(path.join(here, "sprites.zip"), zip);
+fs.writeFileSync(path.join(here, "sprites.json"), `[\n${index.map((e) => JSON.stringify(e)).join(",\n")}\n]\n`);
+console.log(`${index.length} emoji, ${Object.keys(files).length} sprites, ${zip.length} bytes`);
+for (const part of ["train", "held-out"])
+  console.log(part, Object.keys(known).map((c) => `${c} ${index.filter((e) => e.class === c && e.part === part).length}`).join(", "));
+for (const e of index) if (e.styles.length < 3 && e.part !== "flags") console.log("styles", e.name, e.styles.join());

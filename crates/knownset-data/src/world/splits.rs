@@ -1,0 +1,124 @@
+//! The splits of the world: their sizes, their classes and what may be seen in them.
+
+use super::sprites::Part;
+
+/// What a split is to a model trained on the known classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitKind {
+    /// Known classes.
+    Known,
+    /// Unknown classes of the same groups as the known ones (other animals, other food, …).
+    Near,
+    /// Something else altogether.
+    Far,
+}
+
+/// One split of the world.
+#[derive(Debug)]
+pub struct SplitInfo {
+    /// Its name, as in `World::open("sprites", name)`.
+    pub name: &'static str,
+    /// How many images it has.
+    pub images: usize,
+    /// What it is to a model trained on the known classes.
+    pub kind: SplitKind,
+    /// One line on what it shows.
+    pub doc: &'static str,
+    /// Its classes, sorted; each has the same number of images.
+    pub classes: &'static [&'static str],
+    pub(super) content: Content,
+}
+
+/// What a split's images are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    Sprites(Part),
+    Textures,
+    Noise,
+}
+
+/// The ten known classes, sorted; a class's label is its place here.
+pub const CLASSES: &[&str] =
+    &["bird", "bug", "building", "cat", "drink", "flower", "fruit", "hoofed", "sea-animal", "vehicle"];
+
+const NEAR: &[&str] = &["aircraft", "bear", "boat", "dish", "dog", "reptile", "rodent", "train", "tree", "vegetable"];
+
+/// Every split.
+///
+/// `train` and {`val`, `test`} share no emoji: whatever `test` shows, training never saw, in any style. `val` and `test`
+/// show the same held-out emoji in other images, so that they are exchangeable: a threshold calibrated on `val` keeps its
+/// promise on `test`.
+pub const SPLITS: &[SplitInfo] = &[
+    SplitInfo {
+        name: "train",
+        images: 4000,
+        kind: SplitKind::Known,
+        doc: "the known classes, to train on",
+        classes: CLASSES,
+        content: Content::Sprites(Part::Train),
+    },
+    SplitInfo {
+        name: "val",
+        images: 1000,
+        kind: SplitKind::Known,
+        doc: "the known classes, drawn with held-out sprites, to calibrate on",
+        classes: CLASSES,
+        content: Content::Sprites(Part::HeldOut),
+    },
+    SplitInfo {
+        name: "test",
+        images: 1000,
+        kind: SplitKind::Known,
+        doc: "the known classes, drawn with held-out sprites",
+        classes: CLASSES,
+        content: Content::Sprites(Part::HeldOut),
+    },
+    SplitInfo {
+        name: "near",
+        images: 1000,
+        kind: SplitKind::Near,
+        doc: "unknown classes of the same groups: dogs, boats, vegetables, trees, …",
+        classes: NEAR,
+        content: Content::Sprites(Part::Near),
+    },
+    SplitInfo {
+        name: "flags",
+        images: 500,
+        kind: SplitKind::Far,
+        doc: "flags of countries",
+        classes: &["flag"],
+        content: Content::Sprites(Part::Flags),
+    },
+    SplitInfo {
+        name: "symbols",
+        images: 500,
+        kind: SplitKind::Far,
+        doc: "signs, arrows and digits",
+        classes: &["symbol"],
+        content: Content::Sprites(Part::Symbols),
+    },
+    SplitInfo {
+        name: "faces",
+        images: 500,
+        kind: SplitKind::Far,
+        doc: "smileys and masks",
+        classes: &["face"],
+        content: Content::Sprites(Part::Faces),
+    },
+    SplitInfo {
+        name: "textures",
+        images: 500,
+        kind: SplitKind::Far,
+        doc: "patterns without any object",
+        classes: &["bricks", "cells", "chevrons", "dots", "marble", "plaid", "rings", "scales", "tiles", "weave"],
+        content: Content::Textures,
+    },
+    SplitInfo {
+        name: "noise",
+        images: 500,
+        kind: SplitKind::Far,
+        doc: "random pixels, blocks and fog",
+        classes: &["bell", "blocks", "fog", "pepper", "uniform"],
+        content: Content::Noise,
+    },
+];
