@@ -1,0 +1,101 @@
+//! Fit, score, compare: every detector on the same features.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::Context;
+use knownset_core::metrics::Metrics;
+use knownset_core::{Features, ScoreTable};
+use knownset_detect::{Chosen, FitInput, Fitted};
+
+use crate::images::STOP;
+use crate::inputs::Set;
+use crate::printer::Printer;
+use crate::report::html::{DetectorScores, Scores};
+use crate::results::{IdSummary, Results, Row, Skipped};
+
+/// What a benchmark compares.
+pub(crate) struct Sets {
+    /// The known set.
+    pub(crate) train: Set,
+    /// Held-out part of it.
+    pub(crate) val: Option<Set>,
+    /// In-distribution test images.
+    pub(crate) id: Set,
+    /// Images to refuse, by name.
+    pub(crate) ood: Vec<(String, Set)>,
+}
+
+/// Figures and the scores behind them.
+pub(crate) struct Outcome {
+    pub(crate) results: Results,
+    pub(crate) scores: Scores,
+}
+
+/// Fits every detector and scores every set. A detector that cannot run is skipped with its reason.
+pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow::Result<Outcome> {
+    let val = sets.val.as_ref().map(|set| &set.features);
+    let input = FitInput::new(&sets.train.features, val).context("the train set cannot be used")?;
+    let mut results = Results {
+        id: IdSummary { n: sets.id.features.len(), accuracy: sets.id.features.accuracy() },
+        images: image_counts(sets),
+        ..Results::default()
+    };
+    let mut scores = Scores::new();
+    let progress = printer.progress("detectors", detectors.len());
+    for chosen in detectors {
+        anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped by Ctrl-C");
+        let started = Instant::now();
+        let name = chosen.to_string();
+        match score_all(chosen, &input, sets) {
+            Ok(found) => {
+                results.results.extend(rows(&name, &found, &sets.ood)?);
+                results.timing.insert(name.clone(), started.elapsed().as_secs_f64());
+                scores.insert(name, found);
+            }
+            Err(error) => results.skipped.push(Skipped { detector: name, why: format!("{error:#}") }),
+        }
+        progress.advance(1);
+    }
+    anyhow::ensure!(
+        !results.results.is_empty(),
+        "no detector could run; {}",
+        results.skipped.iter().map(|skipped| format!("{}: {}", skipped.detector, skipped.why)).collect::<Vec<_>>().join("; ")
+    );
+    Ok(Outcome { results, scores })
+}
+
+fn score_all(chosen: &Chosen, input: &FitInput<'_>, sets: &Sets) -> anyhow::Result<DetectorScores> {
+    let fitted = Fitted::fit(chosen, input)?;
+    let score = |what: &str, features: &Features| {
+        fitted.score(features).with_context(|| format!("cannot score the {what} set"))
+    };
+    let ood = sets.ood.iter().map(|(name, set)| score(name, &set.features)).collect::<anyhow::Result<_>>()?;
+    Ok(DetectorScores { id: score("ID", &sets.id.features)?, ood })
+}
+
+fn rows(detector: &str, scores: &DetectorScores, ood: &[(String, Set)]) -> anyhow::Result<Vec<Row>> {
+    let compare = |((name, _), ood): (&(String, Set), &Vec<f64>)| {
+        let metrics = Metrics::new(&scores.id, ood).with_context(|| format!("{detector} on {name}"))?;
+        Ok(Row { detector: detector.into(), ood: name.clone(), n: ood.len(), metrics })
+    };
+    ood.iter().zip(&scores.ood).map(compare).collect()
+}
+
+fn image_counts(sets: &Sets) -> BTreeMap<String, crate::results::ImageCounts> {
+    let mut all = vec![("train", &sets.train), ("id", &sets.id)];
+    all.extend(sets.val.iter().map(|set| ("val", set)));
+    all.extend(sets.ood.iter().map(|(name, set)| (name.as_str(), set)));
+    all.into_iter().filter_map(|(name, set)| Some((name.to_owned(), set.counts.clone()?))).collect()
+}
+
+/// One detector's scores of a set, to be saved.
+pub(crate) fn score_table(features: &Features, scores: &[f64]) -> ScoreTable {
+    ScoreTable {
+        ids: features.ids.clone(),
+        scores: scores.to_vec(),
+        predictions: features.predictions().map(|classes| classes.into_iter().map(|class| class as i64).collect()),
+        labels: features.labels.as_ref().map(|labels| labels.to_vec()),
+    }
+}

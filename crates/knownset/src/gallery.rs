@@ -1,0 +1,67 @@
+//! The images worth looking at: the most and the least in-distribution of every set.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+
+use base64::Engine;
+use image::RgbImage;
+use image::imageops::{FilterType, thumbnail};
+
+use crate::benchmark::Sets;
+use crate::images::Images;
+use crate::inputs::Set;
+use crate::report::html::{DetectorScores, Gallery, Thumbnail};
+
+/// Images per row.
+const IMAGES: usize = 11;
+/// Longest side of a thumbnail in pixels.
+const SIDE: u32 = 96;
+
+/// Rows of images by one detector's scores; none for sets whose images are not at hand.
+pub(crate) fn galleries(sets: &Sets, scores: &DetectorScores) -> Vec<Gallery> {
+    let mut galleries = Vec::new();
+    let mut add = |title: String, set: &Set, scores: &[f64], highest: bool| {
+        if let Some(images) = &set.images {
+            galleries.push(Gallery { title, images: row(images, set, scores, highest) });
+        }
+    };
+    add("In-distribution images with the lowest scores".into(), &sets.id, &scores.id, false);
+    add("In-distribution images with the highest scores".into(), &sets.id, &scores.id, true);
+    for ((name, set), scores) in sets.ood.iter().zip(&scores.ood) {
+        add(format!("{name}: the highest scores, taken for known"), set, scores, true);
+        add(format!("{name}: the lowest scores, surely refused"), set, scores, false);
+    }
+    galleries
+}
+
+fn row(images: &Images, set: &Set, scores: &[f64], highest: bool) -> Vec<Thumbnail> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+    if highest {
+        order.reverse();
+    }
+    let rows: HashMap<&str, usize> = images.by_id();
+    let thumbnails = order.into_iter().take(IMAGES).filter_map(|index| {
+        let id = set.features.id(index);
+        let picture = images.picture(*rows.get(id.as_str())?)?;
+        Some(Thumbnail { score: format!("{:.3}", scores[index]), png: png(&picture.image)?, id })
+    });
+    thumbnails.collect()
+}
+
+/// A small PNG in base64; images up to [`SIDE`] keep their pixels.
+fn png(image: &RgbImage) -> Option<String> {
+    let longest = image.width().max(image.height());
+    let small = if longest <= SIDE {
+        image.clone()
+    } else if longest <= 4 * SIDE {
+        let scale = |side: u32| (side * SIDE / longest).max(1);
+        image::imageops::resize(image, scale(image.width()), scale(image.height()), FilterType::Triangle)
+    } else {
+        let scale = |side: u32| (side as u64 * u64::from(SIDE) / u64::from(longest)).max(1) as u32;
+        thumbnail(image, scale(image.width()), scale(image.height()))
+    };
+    let mut bytes = Cursor::new(Vec::new());
+    small.write_to(&mut bytes, image::ImageFormat::Png).ok()?;
+    Some(base64::engine::general_purpose::STANDARD.encode(bytes.into_inner()))
+}

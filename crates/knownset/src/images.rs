@@ -1,0 +1,177 @@
+//! From a dataset reference to features: opening, decoding, running the network, and the record of what was read.
+
+use std::collections::HashMap;
+use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
+use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, load, rgb};
+use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
+use knownset_nn::{LoadedBackbone, load_backbone};
+use ndarray::Array1;
+
+use crate::cli::Reading;
+use crate::hint::Hint;
+use crate::printer::Printer;
+use crate::results::ImageCounts;
+
+/// Set by Ctrl-C; long work looks at it between batches.
+pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
+
+/// A set of images, opened.
+pub(crate) struct Images {
+    reference: String,
+    source: Box<dyn ImageSource>,
+    policy: DecodePolicy,
+}
+
+/// Features of a set of images, and what reading them was like.
+pub(crate) struct FromImages {
+    pub(crate) features: Features,
+    pub(crate) counts: ImageCounts,
+}
+
+impl Images {
+    /// Opens a dataset reference.
+    pub(crate) fn open(reference: &str, strict: bool) -> anyhow::Result<Self> {
+        let parsed: DatasetRef = reference.parse().map_err(|error| {
+            anyhow::Error::new(error).context(Hint("`knownset datasets` lists the forms of a dataset reference".into()))
+        })?;
+        let policy = if strict { DecodePolicy::Strict } else { DecodePolicy::PilLenient };
+        let source = parsed.open().with_context(|| format!("cannot open {reference}"))?;
+        Ok(Self { reference: parsed.to_string(), source, policy })
+    }
+
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// Names of the classes.
+    pub(crate) fn class_names(&self) -> &[String] {
+        &self.source.info().class_names
+    }
+
+    /// The picture with that id.
+    pub(crate) fn by_id(&self) -> HashMap<&str, usize> {
+        (0..self.source.len()).map(|row| (self.source.id(row), row)).collect()
+    }
+
+    /// The picture in a row.
+    pub(crate) fn picture(&self, row: usize) -> Option<Decoded> {
+        rgb(self.source.as_ref(), row, self.policy, &Limits::default()).ok()
+    }
+
+    /// Runs the network over the rows in `range`.
+    pub(crate) fn features(
+        &self,
+        what: &str,
+        network: &LoadedBackbone,
+        reading: &Reading,
+        range: Range<usize>,
+        printer: Printer,
+    ) -> anyhow::Result<FromImages> {
+        let cache = cache_root(reading).map(Cache::new);
+        let progress = printer.progress(what, range.len());
+        let extraction = Extraction {
+            network,
+            batch: reading.batch_size,
+            unreadable: if reading.strict { Unreadable::Refuse } else { Unreadable::Skip },
+            cache: cache.as_ref(),
+            progress: &|count| {
+                progress.advance(count);
+                if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        };
+        let inputs = Inputs { images: self, preprocess: &network.preprocess };
+        let extracted = extraction.run(&inputs, range).with_context(|| format!("while reading {}", self.reference))?;
+        Ok(self.describe(extracted, network, printer))
+    }
+
+    fn describe(&self, extracted: Extracted, network: &LoadedBackbone, printer: Printer) -> FromImages {
+        let Extracted { rows, logits, embedding, truncated, unreadable } = extracted;
+        let (known, classes) = (self.source.info().class_names.len(), network.backbone.classes());
+        let mut labels: Array1<i64> = rows.iter().map(|&row| self.source.label(row)).collect();
+        if labels.iter().any(|&label| label >= classes as i64) {
+            let reference = &self.reference;
+            printer.note(format!(
+                "note: {reference} has {known} classes but the network knows {classes}: labels are written as -1"
+            ));
+            labels.fill(UNKNOWN_LABEL);
+        }
+        let names = self.class_names();
+        let counts = ImageCounts {
+            used: rows.len(),
+            truncated: truncated.iter().map(|&row| self.source.id(row).to_owned()).collect(),
+            unreadable: unreadable.into_iter().map(|(_, why)| why).collect(),
+        };
+        report_problems(&self.reference, &counts, printer);
+        let features = Features {
+            ids: rows.iter().map(|&row| self.source.id(row).to_owned()).collect(),
+            labels: Some(labels),
+            logits,
+            embedding: Some(embedding),
+            head: network.backbone.head(),
+            class_names: (names.len() == classes && classes > 0).then(|| names.to_vec()),
+            origin: Some(network.origin.clone()),
+            source: Some(self.reference.clone()),
+        };
+        FromImages { features, counts }
+    }
+}
+
+fn report_problems(reference: &str, counts: &ImageCounts, printer: Printer) {
+    if !counts.truncated.is_empty() {
+        let (n, first) = (counts.truncated.len(), &counts.truncated[0]);
+        printer.note(format!("warning: {reference}: {n} damaged images partly filled in, first {first}"));
+    }
+    if !counts.unreadable.is_empty() {
+        let (n, first) = (counts.unreadable.len(), &counts.unreadable[0]);
+        printer.note(format!("warning: {reference}: {n} images left out, first {first}"));
+    }
+}
+
+/// The images as the extraction loop wants them.
+struct Inputs<'a> {
+    images: &'a Images,
+    preprocess: &'a Preprocess,
+}
+
+impl InputSource for Inputs<'_> {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{:?} {}", self.images.policy, self.images.source.fingerprint())
+    }
+
+    fn load(&self, row: usize) -> Result<Input, String> {
+        let source = self.images.source.as_ref();
+        let loaded = load(source, row, self.images.policy, &Limits::default(), self.preprocess);
+        let loaded = loaded.map_err(|error| error.to_string())?;
+        Ok(Input { values: loaded.input, truncated: loaded.truncated })
+    }
+}
+
+/// Loads a backbone with the weights given, or with its bundled ones.
+pub(crate) fn network(backbone: &str, weights: Option<&Path>) -> anyhow::Result<LoadedBackbone> {
+    let loaded = match weights {
+        Some(path) => load_backbone(backbone, path),
+        None => knownset_nn::load_bundled(backbone),
+    };
+    loaded.with_context(|| format!("cannot load the backbone {backbone}"))
+}
+
+/// Where finished features are kept.
+fn cache_root(reading: &Reading) -> Option<PathBuf> {
+    if reading.no_cache {
+        return None;
+    }
+    reading.cache_dir.clone().or_else(|| {
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).map(|root| root.join("knownset"))
+    })
+}
