@@ -40,8 +40,7 @@ const known = {
     | black_cat tiger2 smile_cat smirk_cat scream_cat`,
   drink: `glass_of_milk coffee teapot sake champagne wine_glass tropical_drink beer tumbler_glass cup_with_straw
     beverage_box | tea cocktail beers clinking_glasses bubble_tea mate_drink`,
-  flower: `bouquet cherry_blossom lotus rose hibiscus sunflower tulip hyacinth rosette
-    | wilted_flower blossom white_flower`,
+  flower: `bouquet cherry_blossom lotus rose sunflower tulip hyacinth rosette | wilted_flower blossom hibiscus`,
   fruit: `grapes melon watermelon tangerine lime banana pineapple apple pear cherries strawberry kiwifruit
     | lemon green_apple peach mango blueberries`,
   hoofed: `horse moose donkey zebra_face deer bison cow ox pig pig2 ram goat camel llama giraffe_face

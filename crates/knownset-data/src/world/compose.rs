@@ -94,7 +94,7 @@ fn with_sprite(scene: &mut Scene, sprite: &Sprite, dice: &mut Dice) -> Canvas {
 /// Makes the whole image a little brighter or darker, and grainy now and then.
 fn light(canvas: &mut Canvas, dice: &mut Dice) {
     let (gain, lift) = (dice.range(0.85, 1.1), dice.range(-10.0, 10.0));
-    let grain = if dice.chance(0.25) { dice.range(4.0, 18.0) } else { 0.0 };
+    let grain = if dice.chance(0.25) { dice.range(3.0, 12.0) } else { 0.0 };
     canvas.each(|pixel| {
         let speck = if grain > 0.0 { (dice.unit() - 0.5) * grain * 2.0 } else { 0.0 };
         pixel.map(|v| v * gain + lift + speck)

@@ -22,7 +22,8 @@ impl Figure {
         let margin = size * 0.45;
         let centre = [0; 2].map(|_| dice.range(margin, SIDE as f32 - margin)).into();
         let turn = Turn::from_half_tangent(dice.range(-0.2, 0.2));
-        let mirror = if dice.chance(0.5) { -1.0 } else { 1.0 };
+        // Signs may carry writing, which has no mirror image.
+        let mirror = if dice.chance(0.5) && sprite.emoji.group != "sign" { -1.0 } else { 1.0 };
         let grade = Grade::draw(dice);
         let mut figure = Self { pixels: vec![[0.0; 4]; SIDE * SIDE], centre, size };
         let reach = size * 0.75;

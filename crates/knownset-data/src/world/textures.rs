@@ -48,9 +48,10 @@ pub(super) fn paint(class: &str, dice: &mut Dice, a: Rgb, b: Rgb) -> Canvas {
             let radius = dice.range(0.2, 0.42);
             Canvas::fill(|x, y| {
                 let (u, v) = place(x, y);
-                let row = (v / period * 1.6).floor();
-                let shift = if wrap(row, 2.0) < 0.5 { 0.0 } else { period / 2.0 };
-                let (u, v) = (wrap(u + shift, period) - 0.5, wrap(v * 1.6, period) - 0.5);
+                // Rows √3/2 apart, every other one shifted by half a step.
+                let rows = v / period / 0.866_025_4;
+                let shift = if wrap(rows.floor(), 2.0) < 0.5 { 0.0 } else { period / 2.0 };
+                let (u, v) = (wrap(u + shift, period) - 0.5, (wrap(rows, 1.0) - 0.5) * 0.866_025_4);
                 if u * u + v * v < radius * radius { b } else { a }
             })
         }
