@@ -1,0 +1,14 @@
+//! `knownset completions`: a completion script for a shell.
+
+use clap::CommandFactory;
+
+use super::Status;
+use crate::cli::{Cli, Completions};
+use crate::printer::Printer;
+
+pub(super) fn run(args: &Completions, printer: Printer) -> anyhow::Result<Status> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "knownset", &mut script);
+    printer.data(&String::from_utf8_lossy(&script))?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,105 @@
+//! `knownset detectors|backbones|datasets|recipes`: what there is, from the registries.
+
+use std::fmt::Write;
+
+use comfy_table::{Table, presets};
+use knownset_data::DATASETS;
+use knownset_detect::DETECTORS;
+use knownset_nn::BACKBONES;
+use knownset_train::RECIPES;
+use serde_json::{Value, json};
+
+use super::Status;
+use crate::cli::List;
+use crate::printer::Printer;
+
+pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status> {
+    if let Some(name) = &args.name {
+        let info = &knownset_detect::find(name)?.info;
+        printer.result(info, || {
+            let mut text = format!("{} ({}, {})\n{}\n\nscore  {}\n", info.name, info.title, info.year, info.paper, info.formula);
+            let _ = writeln!(text, "reads  {}", needs(info));
+            for param in info.params {
+                let _ = writeln!(text, "\n{}: {}", param.name, param.doc);
+            }
+            text
+        })?;
+        return Ok(Status::Done);
+    }
+    let infos: Vec<_> = DETECTORS.iter().map(|entry| &entry.info).collect();
+    printer.result(&infos, || {
+        let rows = infos.iter().map(|info| [info.name.into(), info.year.to_string(), needs(info), info.formula.into()]);
+        table(["name", "year", "reads", "score (higher = more in-distribution)"], rows)
+    })?;
+    Ok(Status::Done)
+}
+
+fn needs(info: &knownset_detect::Info) -> String {
+    let needs = info.needs;
+    let all = [("logits", needs.logits), ("embedding", needs.embedding), ("head", needs.head), ("labels", needs.labels)];
+    all.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn backbones(args: &List, printer: Printer) -> anyhow::Result<Status> {
+    let describe = |entry: &knownset_nn::BackboneEntry| {
+        json!({
+            "name": entry.name,
+            "doc": entry.doc,
+            "paper": entry.paper,
+            "preprocess": entry.preprocess,
+            "bundled_weights": knownset_nn::is_bundled(entry.name),
+        })
+    };
+    if let Some(name) = &args.name {
+        let value = describe(knownset_nn::find(name)?);
+        printer.result(&value, || pretty(&value))?;
+        return Ok(Status::Done);
+    }
+    let values: Vec<Value> = BACKBONES.iter().map(|entry| describe(entry)).collect();
+    printer.result(&values, || {
+        let rows = BACKBONES.iter().map(|entry| {
+            let weights = if knownset_nn::is_bundled(entry.name) { "bundled" } else { "--weights FILE" };
+            [entry.name.into(), format!("{} px", entry.preprocess.size), weights.into(), entry.doc.into()]
+        });
+        table(["name", "input", "weights", "what"], rows)
+    })?;
+    Ok(Status::Done)
+}
+
+pub(super) fn datasets(args: &List, printer: Printer) -> anyhow::Result<Status> {
+    let chosen: Vec<_> = DATASETS.iter().filter(|entry| args.name.as_ref().is_none_or(|name| entry.name == name)).collect();
+    let known = || DATASETS.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
+    anyhow::ensure!(!chosen.is_empty(), "no such dataset format; there are: {}", known());
+    let values: Vec<Value> = chosen
+        .iter()
+        .map(|entry| json!({"name": entry.name, "syntax": entry.syntax, "doc": entry.doc}))
+        .collect();
+    printer.result(&values, || {
+        let mut text = table(["reference", "what"], chosen.iter().map(|entry| [entry.syntax.into(), entry.doc.into()]));
+        if chosen.iter().any(|entry| entry.name == "world") {
+            let splits = knownset_data::world::SPLITS.iter();
+            let rows = splits.map(|split| [format!("world:sprites#{}", split.name), split.images.to_string(), split.doc.into()]);
+            let _ = write!(text, "\n\n{}", table(["bundled", "images", "what"], rows));
+        }
+        text
+    })?;
+    Ok(Status::Done)
+}
+
+pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
+    let chosen: Vec<_> = RECIPES.iter().filter(|entry| args.name.as_ref().is_none_or(|name| entry.name == name)).collect();
+    let known = || RECIPES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
+    anyhow::ensure!(!chosen.is_empty(), "no such recipe; there are: {}", known());
+    printer.result(&chosen, || table(["name", "what"], chosen.iter().map(|entry| [entry.name.into(), entry.doc.into()])))?;
+    Ok(Status::Done)
+}
+
+fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
+    table.to_string()
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
