@@ -1,1 +1,12 @@
-//! knownset-nn
+//! Networks that turn images into features: weights files, backbones and their registry.
+
+mod backbone;
+pub mod backbones;
+mod error;
+pub mod network;
+pub mod weights;
+
+pub use backbone::{Backbone, LoadedBackbone, Output, frozen, load_backbone};
+pub use backbones::{Architecture, BACKBONES, BackboneEntry, find};
+pub use error::NnError;
+pub use weights::{HostTensor, Weights, WeightsError};

@@ -1,0 +1,160 @@
+//! Backbones ready to run: images in, logits and embedding out.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use knownset_core::{Head, Origin, Preprocess};
+use ndarray::{Array1, Array2, ArrayView4, Axis};
+use rayon::prelude::*;
+
+use crate::backbones::{Architecture, BackboneEntry, find};
+use crate::error::NnError;
+use crate::network::{Mismatch, ResNet, Vit, load};
+use crate::weights::Weights;
+
+/// Images a thread takes at a time. Results do not depend on it; small batches stay in the cache.
+const CHUNK: usize = 8;
+
+/// What a backbone says about n images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// `[n, K]` classifier outputs before the softmax.
+    pub logits: Option<Array2<f32>>,
+    /// `[n, d]`: what the last layer reads.
+    pub embedding: Array2<f32>,
+}
+
+/// A frozen network.
+///
+/// An image's row has the same bits whatever batch it is in, whatever its place there, and on any number of threads.
+pub trait Backbone: Send + Sync {
+    /// `[n, 3, side, side]` preprocessed images → features.
+    ///
+    /// # Panics
+    /// If the images are not of the backbone's input size.
+    fn forward(&self, batch: ArrayView4<'_, f32>) -> Output;
+
+    /// The last layer, when there is one.
+    fn head(&self) -> Option<Head>;
+
+    /// Number of classes K; 0 without a head.
+    fn classes(&self) -> usize;
+}
+
+/// A backbone with its weights, and how to feed it.
+pub struct LoadedBackbone {
+    /// The network.
+    pub backbone: Box<dyn Backbone>,
+    /// Name, weights digest and preprocessing.
+    pub origin: Origin,
+    /// How images become its input.
+    pub preprocess: Preprocess,
+}
+
+/// Loads a backbone of the registry by name with the weights of a file.
+///
+/// # Errors
+/// An unknown name, an unreadable file, or weights that do not fit tensor by tensor.
+pub fn load_backbone(name: &str, path: &Path) -> Result<LoadedBackbone, NnError> {
+    let entry = find(name)?;
+    let weights = Weights::open(path)?;
+    Ok(LoadedBackbone {
+        backbone: frozen(entry, &weights)?,
+        origin: Origin {
+            backbone: entry.name.to_owned(),
+            weights_sha256: weights.sha256(),
+            preprocess: entry.preprocess.clone(),
+            weights: Some(path.display().to_string()),
+        },
+        preprocess: entry.preprocess.clone(),
+    })
+}
+
+/// The network of an entry with these weights, for inference on the CPU. K is read from the head's shape.
+pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dyn Backbone>, NnError> {
+    let device = Device::flex();
+    let head = head(entry, weights)?;
+    let classes = head.bias.len();
+    let mismatch = |mismatch: Mismatch| NnError::Mismatch { backbone: entry.name, mismatch: Box::new(mismatch) };
+    let network = match entry.architecture {
+        Architecture::ResNet(spec) => {
+            Network::ResNet(load(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?.fold())
+        }
+        Architecture::Vit(spec) => Network::Vit(load(Vit::new(spec, classes, &device), weights).map_err(mismatch)?),
+    };
+    Ok(Box::new(Frozen { network, head }))
+}
+
+/// The last layer as stored; without one, an empty one for [`load`] to miss.
+fn head(entry: &BackboneEntry, weights: &Weights) -> Result<Head, NnError> {
+    let name = format!("{}.weight", entry.architecture.head());
+    let shape = weights.get(&name).map_or(vec![1, 1], |tensor| tensor.shape.clone());
+    let broken = || NnError::Head { path: weights.path().map(Into::into), head: name.clone(), shape: shape.clone() };
+    let &[classes, width] = shape.as_slice() else { return Err(broken()) };
+    if classes == 0 {
+        return Err(broken());
+    }
+    let values = weights.get(&name).map_or(vec![0.0; classes * width], |tensor| tensor.values.clone());
+    let bias = weights.get(&format!("{}.bias", entry.architecture.head()));
+    let bias = bias.map(|tensor| tensor.values.clone()).filter(|bias| bias.len() == classes);
+    let weight = Array2::from_shape_vec((classes, width), values).map_err(|_| broken())?;
+    Ok(Head { weight, bias: Array1::from_vec(bias.unwrap_or_else(|| vec![0.0; classes])) })
+}
+
+enum Network {
+    ResNet(ResNet),
+    Vit(Vit),
+}
+
+impl Network {
+    fn embed(&self, images: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::ResNet(network) => network.embed(images),
+            Self::Vit(network) => network.embed(images),
+        }
+    }
+}
+
+struct Frozen {
+    network: Network,
+    head: Head,
+}
+
+impl Frozen {
+    /// One thread's share of a batch: `[n, 3, side, side]` → `n * d` embedding values.
+    fn embed(&self, images: ArrayView4<'_, f32>) -> Vec<f32> {
+        let (n, channels, height, width) = images.dim();
+        let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
+        self.network.embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect()
+    }
+}
+
+impl Backbone for Frozen {
+    fn forward(&self, batch: ArrayView4<'_, f32>) -> Output {
+        let (n, width) = (batch.len_of(Axis(0)), self.head.weight.ncols());
+        let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), CHUNK).collect();
+        let rows: Vec<f32> = chunks.into_par_iter().flat_map_iter(|images| self.embed(images)).collect();
+        let embedding = Array2::from_shape_vec((n, width), rows).expect("the network's width is its head's");
+        let logits = logits(&self.head, &embedding);
+        Output { logits: Some(logits), embedding }
+    }
+
+    fn head(&self) -> Option<Head> {
+        Some(self.head.clone())
+    }
+
+    fn classes(&self) -> usize {
+        self.head.bias.len()
+    }
+}
+
+/// `[n, d]` · `[K, d]`ᵀ + `[K]`, each sum in f64 and always in the same order.
+///
+/// A matrix product would take another path, and round otherwise, for one row than for many.
+fn logits(head: &Head, embedding: &Array2<f32>) -> Array2<f32> {
+    Array2::from_shape_fn((embedding.nrows(), head.bias.len()), |(row, class)| {
+        let (embedding, weight) = (embedding.row(row), head.weight.row(class));
+        let products = embedding.iter().zip(weight).map(|(&x, &w)| f64::from(x) * f64::from(w));
+        (products.sum::<f64>() + f64::from(head.bias[class])) as f32
+    })
+}

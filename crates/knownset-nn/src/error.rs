@@ -1,0 +1,41 @@
+//! What can go wrong between a weights file and a running network.
+
+use std::path::PathBuf;
+
+use crate::network::Mismatch;
+use crate::weights::WeightsError;
+
+/// A backbone that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NnError {
+    /// No backbone of that name.
+    #[error("unknown backbone `{name}`{}", nearest.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default())]
+    UnknownBackbone {
+        /// The name asked for.
+        name: String,
+        /// The nearest name there is.
+        nearest: Option<&'static str>,
+    },
+    /// The weights file cannot be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The weights file holds another network's tensors.
+    #[error("{backbone}: {mismatch}")]
+    Mismatch {
+        /// The backbone to be loaded.
+        backbone: &'static str,
+        /// All differences.
+        mismatch: Box<Mismatch>,
+    },
+    /// A head without classes.
+    #[error("{}the head {head} has shape {shape:?}, expected [classes, features] with at least one class", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    Head {
+        /// The file, if the weights came from one.
+        path: Option<PathBuf>,
+        /// The head's weight.
+        head: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+}

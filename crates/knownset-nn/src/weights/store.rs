@@ -1,0 +1,95 @@
+//! Named tensors on the host.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use knownset_core::digest::Hasher;
+
+use super::{WeightsError, legacy, safetensors_file, torch_zip};
+
+/// A tensor in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    /// Lengths of the axes; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// As many values as the product of `shape`.
+    pub values: Vec<f32>,
+}
+
+/// The tensors of a weights file by name, in the names of the network (`state_dict` unwrapped, `module.` removed).
+///
+/// BatchNorm's `num_batches_tracked` counters say nothing about the network and are left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Weights {
+    tensors: BTreeMap<String, HostTensor>,
+    path: Option<PathBuf>,
+}
+
+impl Weights {
+    /// Reads a file whole. The format is told from the content, not the name.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let bytes = fs_err::read(path)?;
+        let tensors = if bytes.starts_with(b"PK\x03\x04") {
+            torch_zip::read(&bytes, path)?
+        } else if legacy::is_legacy(&bytes) {
+            legacy::read(&bytes, path)?
+        } else if bytes.get(8) == Some(&b'{') {
+            safetensors_file::read(&bytes, path)?
+        } else {
+            return Err(WeightsError::UnknownFormat { path: path.into() });
+        };
+        Ok(Self { path: Some(path.into()), ..Self::from_tensors(tensors) })
+    }
+
+    /// Weights made in memory.
+    pub fn from_tensors(tensors: BTreeMap<String, HostTensor>) -> Self {
+        Self { tensors: without_prefix(without_counters(tensors)), path: None }
+    }
+
+    /// Writes a `.safetensors` that [`Weights::open`] reads back bit for bit.
+    pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
+        safetensors_file::write(&self.tensors, path)
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&HostTensor> {
+        self.tensors.get(name)
+    }
+
+    /// All tensors in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HostTensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The file they came from.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// SHA-256 over names, shapes and f32 values: the same for a `.pth` and its `.safetensors` twin.
+    pub fn sha256(&self) -> String {
+        let mut hasher = Hasher::default();
+        for (name, tensor) in &self.tensors {
+            hasher.field(name.as_bytes());
+            let axes: Vec<u8> = tensor.shape.iter().flat_map(|&axis| (axis as u64).to_le_bytes()).collect();
+            hasher.field(&axes);
+            let values: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hasher.field(&values);
+        }
+        hasher.finish()
+    }
+}
+
+fn without_counters(mut tensors: BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor> {
+    tensors.retain(|name, _| name.rsplit('.').next() != Some("num_batches_tracked"));
+    tensors
+}
+
+/// Removes `module.`, which PyTorch's DataParallel puts before every name, when every name has it.
+fn without_prefix(tensors: BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor> {
+    const PREFIX: &str = "module.";
+    if tensors.is_empty() || !tensors.keys().all(|name| name.starts_with(PREFIX)) {
+        return tensors;
+    }
+    tensors.into_iter().map(|(name, tensor)| (name[PREFIX.len()..].to_owned(), tensor)).collect()
+}

@@ -1,0 +1,3 @@
+//! Integration tests of `knownset-nn`.
+
+mod real_weights;
