@@ -82,6 +82,14 @@ pub enum DecodeError {
         /// Limit on the product.
         pixels: u64,
     },
+    /// Width or height is 0.
+    #[error("{width}x{height} pixels: nothing to see")]
+    NoPixels {
+        /// Width in the header.
+        width: u64,
+        /// Height in the header.
+        height: u64,
+    },
     /// Decoding would hold more than [`Limits::memory`].
     #[error("decoding needs {bytes} bytes of memory, above the limit of {limit}")]
     TooMuchMemory {
@@ -121,7 +129,8 @@ pub enum DecodeError {
 /// Decodes the first frame of a JPEG, PNG, GIF, BMP, WebP or TIFF file, recognised by its first bytes.
 ///
 /// Colours become RGB as with PIL's `convert("RGB")`: alpha is dropped, not composited; grey is replicated; of 16-bit
-/// colour the high byte is kept; EXIF orientation and ICC profiles are ignored.
+/// colour the high byte is kept, but 16-bit grey is clipped at 255 (PIL's mode `I;16`); EXIF orientation and ICC profiles
+/// are ignored.
 pub fn decode(bytes: &[u8], policy: DecodePolicy, limits: &Limits) -> Result<Decoded, DecodeError> {
     if bytes.len() as u64 > limits.bytes {
         return Err(DecodeError::TooManyBytes { bytes: bytes.len() as u64, limit: limits.bytes });
@@ -150,6 +159,9 @@ fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
 
 impl Limits {
     fn check(&self, width: u64, height: u64, bytes: u64) -> Result<(), DecodeError> {
+        if width == 0 || height == 0 {
+            return Err(DecodeError::NoPixels { width, height });
+        }
         let side = u64::from(self.side);
         if width > side || height > side || width * height > self.pixels {
             return Err(DecodeError::TooLarge { width, height, side: self.side, pixels: self.pixels });
@@ -218,6 +230,7 @@ fn to_rgb(image: DynamicImage) -> Result<RgbImage, DecodeError> {
     };
     let (width, height) = (image.width(), image.height());
     let high = |value: u16| (value >> 8) as u8;
+    let clipped = |value: u16| value.min(255) as u8;
     let pixels: Vec<u8> = match image {
         ImageRgb8(image) => return Ok(image),
         ImageRgba8(image) => image.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
@@ -225,7 +238,7 @@ fn to_rgb(image: DynamicImage) -> Result<RgbImage, DecodeError> {
         ImageLumaA8(image) => image.pixels().flat_map(|p| [p[0]; 3]).collect(),
         ImageRgb16(image) => image.pixels().flat_map(|p| [high(p[0]), high(p[1]), high(p[2])]).collect(),
         ImageRgba16(image) => image.pixels().flat_map(|p| [high(p[0]), high(p[1]), high(p[2])]).collect(),
-        ImageLuma16(image) => image.pixels().flat_map(|p| [high(p[0]); 3]).collect(),
+        ImageLuma16(image) => image.pixels().flat_map(|p| [clipped(p[0]); 3]).collect(),
         ImageLumaA16(image) => image.pixels().flat_map(|p| [high(p[0]); 3]).collect(),
         other => return Err(DecodeError::UnsupportedColour { colour: format!("{:?}", other.color()) }),
     };

@@ -23,6 +23,7 @@ mod load;
 mod pickle;
 mod preprocess;
 mod reference;
+mod resample;
 mod source;
 mod tree;
 pub mod world;
