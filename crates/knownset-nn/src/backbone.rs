@@ -56,15 +56,18 @@ pub struct LoadedBackbone {
 /// # Errors
 /// An unknown name, an unreadable file, or weights that do not fit tensor by tensor.
 pub fn load_backbone(name: &str, path: &Path) -> Result<LoadedBackbone, NnError> {
-    let entry = find(name)?;
-    let weights = Weights::open(path)?;
+    assemble(find(name)?, &Weights::open(path)?)
+}
+
+/// A backbone with these weights, fed as its registry entry says.
+pub(crate) fn assemble(entry: &'static BackboneEntry, weights: &Weights) -> Result<LoadedBackbone, NnError> {
     Ok(LoadedBackbone {
-        backbone: frozen(entry, &weights)?,
+        backbone: frozen(entry, weights)?,
         origin: Origin {
             backbone: entry.name.to_owned(),
             weights_sha256: weights.sha256(),
             preprocess: entry.preprocess.clone(),
-            weights: Some(path.display().to_string()),
+            weights: weights.path().map(|path| path.display().to_string()),
         },
         preprocess: entry.preprocess.clone(),
     })

@@ -17,6 +17,12 @@ pub enum NnError {
         /// The nearest name there is.
         nearest: Option<&'static str>,
     },
+    /// A backbone that needs a weights file.
+    #[error("no weights are bundled for `{backbone}`: give a weights file")]
+    NotBundled {
+        /// The backbone.
+        backbone: &'static str,
+    },
     /// The weights file cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -1,12 +1,15 @@
 //! Networks that turn images into features: weights files, backbones and their registry.
 
 mod backbone;
+mod bundled;
 pub mod backbones;
 mod error;
+pub mod extract;
 pub mod network;
 pub mod weights;
 
 pub use backbone::{Backbone, LoadedBackbone, Output, frozen, load_backbone};
 pub use backbones::{Architecture, BACKBONES, BackboneEntry, find};
+pub use bundled::{is_bundled, load_bundled};
 pub use error::NnError;
 pub use weights::{HostTensor, Weights, WeightsError};

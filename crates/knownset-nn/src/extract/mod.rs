@@ -7,7 +7,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::sync_channel;
 
 use knownset_core::Origin;
-use ndarray::{Array2, Array4, Axis, concatenate};
+use ndarray::{Array2, Array4, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 
 pub use cache::{Cache, CacheError};
@@ -240,8 +240,9 @@ fn join(parts: Vec<Extracted>, backbone: &dyn Backbone) -> Extracted {
     if !filled.is_empty() {
         let embeddings: Vec<_> = filled.iter().map(|part| part.embedding.view()).collect();
         all.embedding = concatenate(Axis(0), &embeddings).expect("one network gives one width");
-        let logits: Option<Vec<_>> = filled.iter().map(|part| part.logits.as_ref().map(Array2::view)).collect();
-        all.logits = logits.map(|logits| concatenate(Axis(0), &logits).expect("one network gives one width"));
+        let logits: Option<Vec<ArrayView2<'_, f32>>> =
+            filled.iter().map(|part| part.logits.as_ref().map(|logits| logits.view())).collect();
+        all.logits = logits.map(|all| concatenate(Axis(0), &all).expect("one network gives one width"));
     }
     for part in parts {
         all.rows.extend(part.rows);

@@ -28,17 +28,22 @@ pub struct Weights {
 impl Weights {
     /// Reads a file whole. The format is told from the content, not the name.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = fs_err::read(path)?;
+        let weights = Self::from_bytes(&fs_err::read(path)?, path)?;
+        Ok(Self { path: Some(path.into()), ..weights })
+    }
+
+    /// Reads the content of a weights file; `path` is what errors call it.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, WeightsError> {
         let tensors = if bytes.starts_with(b"PK\x03\x04") {
-            torch_zip::read(&bytes, path)?
-        } else if legacy::is_legacy(&bytes) {
-            legacy::read(&bytes, path)?
+            torch_zip::read(bytes, path)?
+        } else if legacy::is_legacy(bytes) {
+            legacy::read(bytes, path)?
         } else if bytes.get(8) == Some(&b'{') {
-            safetensors_file::read(&bytes, path)?
+            safetensors_file::read(bytes, path)?
         } else {
             return Err(WeightsError::UnknownFormat { path: path.into() });
         };
-        Ok(Self { path: Some(path.into()), ..Self::from_tensors(tensors) })
+        Ok(Self::from_tensors(tensors))
     }
 
     /// Weights made in memory.
