@@ -493,3 +493,89 @@ fn latin1(text: &str) -> Result<Vec<u8>, PickleError> {
     let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
     bytes.map_err(|_| PickleError::NotABatch { what: "`data` holds characters beyond Latin-1" })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOLDEN: [&[u8]; 3] = [
+        include_bytes!("../tests/golden/python2.pkl"),
+        include_bytes!("../tests/golden/protocol2.pkl"),
+        include_bytes!("../tests/golden/protocol4.pkl"),
+    ];
+
+    #[test]
+    fn three_ways_to_pickle_one_batch() {
+        let [first, second, third] = GOLDEN.map(|bytes| read_batch(bytes, "labels").unwrap());
+        assert_eq!(first.labels, [3, 9]);
+        assert_eq!((first.data[0], first.data[3071], first.data[3072 + 2048]), (255, 4, 200));
+        assert_eq!(first, second);
+        assert_eq!(first, third);
+        let error = read_batch(GOLDEN[0], "fine_labels").unwrap_err();
+        assert!(matches!(error, PickleError::NotABatch { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_cut_anywhere_is_an_error() {
+        for bytes in GOLDEN {
+            for length in (0..bytes.len()).step_by(7) {
+                assert!(read_batch(&bytes[..length], "labels").is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn callables_are_refused_by_name_however_they_are_spelt() {
+        let classic: &[u8] = b"cos\nsystem\n(X\x02\0\0\0idtR.";
+        let stacked: &[u8] = b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.";
+        let instance: &[u8] = b"(X\x02\0\0\0idios\nsystem\n.";
+        let name = |bytes| match read_batch(bytes, "labels") {
+            Err(PickleError::Callable { name }) => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name(classic), "os.system");
+        assert_eq!(name(stacked), "builtins.eval");
+        assert_eq!(read_batch(instance, "labels"), Err(PickleError::Opcode { opcode: b'i', offset: 8 }));
+    }
+
+    #[test]
+    fn lengths_beyond_the_file_allocate_nothing() {
+        for bytes in [&b"B\xff\xff\xff\xff."[..], b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.", b"Nr\xff\xff\xff\x7f."] {
+            assert!(matches!(
+                read_batch(bytes, "labels"),
+                Err(PickleError::Truncated { .. } | PickleError::Malformed { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_list_inside_itself_is_harmless() {
+        assert!(matches!(read_batch(b"]q\0h\0a.", "labels"), Err(PickleError::NotABatch { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_batch_or_an_error(bytes: Vec<u8>) {
+            let _ = read_batch(&bytes, "labels");
+        }
+
+        #[test]
+        fn any_opcodes_give_a_batch_or_an_error(
+            program in prop::collection::vec(prop::sample::select(b"(NJKMIUTBX)t\x85\x86\x87]lae}dsuqrhjcRb.\x93\x94\0\n".to_vec()), 0..60)
+        ) {
+            let _ = read_batch(&program, "labels");
+        }
+
+        #[test]
+        fn any_changed_byte_gives_a_batch_or_an_error(file in 0_usize..3, at: prop::sample::Index, value: u8) {
+            let mut bytes = GOLDEN[file].to_vec();
+            // The pixels are most of the file; its structure is in its first and last bytes.
+            let at = at.index(600);
+            let at = if at < 300 { at } else { bytes.len() - at + 299 };
+            bytes[at] = value;
+            let _ = read_batch(&bytes, "labels");
+        }
+    }
+}
