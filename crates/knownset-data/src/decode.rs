@@ -177,9 +177,9 @@ impl Limits {
 }
 
 fn decode_jpeg(bytes: &[u8], policy: DecodePolicy, limits: &Limits) -> Result<Decoded, DecodeError> {
-    let strict = jpeg_pixels(bytes, true, limits).and_then(|image| match has_end(bytes) {
-        true => Ok(image),
-        false => Err(DecodeError::DamagedJpeg { reason: "no end-of-image marker".to_owned() }),
+    let strict = jpeg_pixels(bytes, true, limits).and_then(|image| {
+        let no_end = || DecodeError::DamagedJpeg { reason: "no end-of-image marker".to_owned() };
+        has_end(bytes).then_some(image).ok_or_else(no_end)
     });
     match strict {
         Ok(image) => Ok(Decoded { image, truncated: false }),

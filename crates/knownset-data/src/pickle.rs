@@ -140,14 +140,8 @@ impl<'a> Machine<'a> {
                     let value = i32::from_le_bytes(self.array()?);
                     self.push(Node::Int(i64::from(value)));
                 }
-                b'K' => {
-                    let value = self.take(1)?[0];
-                    self.push(Node::Int(i64::from(value)));
-                }
-                b'M' => {
-                    let value = u16::from_le_bytes(self.array()?);
-                    self.push(Node::Int(i64::from(value)));
-                }
+                b'K' => self.short_int(1)?,
+                b'M' => self.short_int(2)?,
                 b'I' => self.decimal_int()?,
                 0x8a => self.long1()?,
                 b'U' | b'C' => self.counted_bytes(1)?, // SHORT_BINSTRING, SHORT_BINBYTES
@@ -158,7 +152,7 @@ impl<'a> Machine<'a> {
                 0x8d => self.counted_text(8)?,         // BINUNICODE8
                 b')' => self.push(Node::Tuple(Vec::new())),
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.push(Node::Tuple(items));
                 }
                 0x85 => self.tuple(1)?,
@@ -166,7 +160,7 @@ impl<'a> Machine<'a> {
                 0x87 => self.tuple(3)?,
                 b']' => self.push(Node::List(Vec::new())),
                 b'l' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.push(Node::List(items));
                 }
                 b'a' => {
@@ -174,12 +168,12 @@ impl<'a> Machine<'a> {
                     self.extend_list(vec![item])?;
                 }
                 b'e' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.extend_list(items)?;
                 }
                 b'}' => self.push(Node::Dict(Vec::new())),
                 b'd' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.push(Node::Dict(Vec::new()));
                     self.extend_dict(&items)?;
                 }
@@ -189,24 +183,24 @@ impl<'a> Machine<'a> {
                     self.extend_dict(&[key, value])?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.extend_dict(&items)?;
                 }
                 b'q' => {
-                    let slot = usize::from(self.take(1)?[0]);
+                    let slot = self.unsigned(1)?;
                     self.remember(slot)?;
                 }
                 b'r' => {
-                    let slot = u32::from_le_bytes(self.array()?) as usize;
+                    let slot = self.unsigned(4)?;
                     self.remember(slot)?;
                 }
                 0x94 => self.remember(self.memo.len())?, // MEMOIZE
                 b'h' => {
-                    let slot = usize::from(self.take(1)?[0]);
+                    let slot = self.unsigned(1)?;
                     self.recall(slot)?;
                 }
                 b'j' => {
-                    let slot = u32::from_le_bytes(self.array()?) as usize;
+                    let slot = self.unsigned(4)?;
                     self.recall(slot)?;
                 }
                 b'c' => {
@@ -251,10 +245,15 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// A little-endian number of up to eight bytes.
+    fn unsigned(&mut self, width: usize) -> Result<usize, PickleError> {
+        let mut number = [0; 8];
+        number[..width].copy_from_slice(self.take(width)?);
+        Ok(usize::try_from(u64::from_le_bytes(number)).unwrap_or(usize::MAX))
+    }
+
     fn counted(&mut self, width: usize) -> Result<&'a [u8], PickleError> {
-        let mut length = [0; 8];
-        length[..width].copy_from_slice(self.take(width)?);
-        let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let length = self.unsigned(width)?;
         self.take(length)
     }
 
@@ -273,7 +272,7 @@ impl<'a> Machine<'a> {
         self.stack.pop().map_or_else(|| self.malformed("the stack is empty"), Ok)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, PickleError> {
+    fn since_mark(&mut self) -> Result<Vec<Id>, PickleError> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
             None => self.malformed("there is no mark"),
@@ -296,6 +295,12 @@ impl<'a> Machine<'a> {
         let bytes = self.counted(width)?;
         let Ok(text) = std::str::from_utf8(bytes) else { return self.malformed("a text is not UTF-8") };
         self.push(Node::Text(text));
+        Ok(())
+    }
+
+    fn short_int(&mut self, width: usize) -> Result<(), PickleError> {
+        let value = self.unsigned(width)?;
+        self.push(Node::Int(value as i64));
         Ok(())
     }
 
@@ -344,7 +349,7 @@ impl<'a> Machine<'a> {
     }
 
     fn extend_dict(&mut self, items: &[Id]) -> Result<(), PickleError> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return self.malformed("a dict has a key without a value");
         }
         match self.top()? {

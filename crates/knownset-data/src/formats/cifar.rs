@@ -227,7 +227,7 @@ impl Kind {
             Self::Cifar100 => 2,
         };
         let record = labels + PIXELS;
-        if bytes.len() % record != 0 {
+        if !bytes.len().is_multiple_of(record) {
             return Err(format!("{} bytes are no whole number of {record}-byte records", bytes.len()));
         }
         let records = || bytes.chunks_exact(record);
