@@ -69,7 +69,7 @@ impl Cifar {
                 {
                     return Err(malformed(format!("label {label} is outside 0..{}", class_names.len())));
                 }
-                ids.extend((rows..rows + batch.labels.len()).map(|row| format!("{}/{row:05}", split.name())));
+                ids.extend((rows..rows + batch.labels.len()).map(|row| format!("{}/{row:06}", split.name())));
                 rows += batch.labels.len();
                 all.data.extend(batch.data);
                 all.labels.extend(batch.labels);
