@@ -140,14 +140,8 @@ impl<'a> Machine<'a> {
                     let value = i32::from_le_bytes(self.array()?);
                     self.push(Node::Int(i64::from(value)));
                 }
-                b'K' => {
-                    let value = self.take(1)?[0];
-                    self.push(Node::Int(i64::from(value)));
-                }
-                b'M' => {
-                    let value = u16::from_le_bytes(self.array()?);
-                    self.push(Node::Int(i64::from(value)));
-                }
+                b'K' => self.short_int(1)?,
+                b'M' => self.short_int(2)?,
                 b'I' => self.decimal_int()?,
                 0x8a => self.long1()?,
                 b'U' | b'C' => self.counted_bytes(1)?, // SHORT_BINSTRING, SHORT_BINBYTES
@@ -158,7 +152,7 @@ impl<'a> Machine<'a> {
                 0x8d => self.counted_text(8)?,         // BINUNICODE8
                 b')' => self.push(Node::Tuple(Vec::new())),
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.push(Node::Tuple(items));
                 }
                 0x85 => self.tuple(1)?,
@@ -166,7 +160,7 @@ impl<'a> Machine<'a> {
                 0x87 => self.tuple(3)?,
                 b']' => self.push(Node::List(Vec::new())),
                 b'l' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.push(Node::List(items));
                 }
                 b'a' => {
@@ -174,12 +168,12 @@ impl<'a> Machine<'a> {
                     self.extend_list(vec![item])?;
                 }
                 b'e' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.extend_list(items)?;
                 }
                 b'}' => self.push(Node::Dict(Vec::new())),
                 b'd' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.push(Node::Dict(Vec::new()));
                     self.extend_dict(&items)?;
                 }
@@ -189,24 +183,24 @@ impl<'a> Machine<'a> {
                     self.extend_dict(&[key, value])?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.since_mark()?;
                     self.extend_dict(&items)?;
                 }
                 b'q' => {
-                    let slot = usize::from(self.take(1)?[0]);
+                    let slot = self.unsigned(1)?;
                     self.remember(slot)?;
                 }
                 b'r' => {
-                    let slot = u32::from_le_bytes(self.array()?) as usize;
+                    let slot = self.unsigned(4)?;
                     self.remember(slot)?;
                 }
                 0x94 => self.remember(self.memo.len())?, // MEMOIZE
                 b'h' => {
-                    let slot = usize::from(self.take(1)?[0]);
+                    let slot = self.unsigned(1)?;
                     self.recall(slot)?;
                 }
                 b'j' => {
-                    let slot = u32::from_le_bytes(self.array()?) as usize;
+                    let slot = self.unsigned(4)?;
                     self.recall(slot)?;
                 }
                 b'c' => {
@@ -251,10 +245,15 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// A little-endian number of up to eight bytes.
+    fn unsigned(&mut self, width: usize) -> Result<usize, PickleError> {
+        let mut number = [0; 8];
+        number[..width].copy_from_slice(self.take(width)?);
+        Ok(usize::try_from(u64::from_le_bytes(number)).unwrap_or(usize::MAX))
+    }
+
     fn counted(&mut self, width: usize) -> Result<&'a [u8], PickleError> {
-        let mut length = [0; 8];
-        length[..width].copy_from_slice(self.take(width)?);
-        let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let length = self.unsigned(width)?;
         self.take(length)
     }
 
@@ -273,7 +272,7 @@ impl<'a> Machine<'a> {
         self.stack.pop().map_or_else(|| self.malformed("the stack is empty"), Ok)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, PickleError> {
+    fn since_mark(&mut self) -> Result<Vec<Id>, PickleError> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
             None => self.malformed("there is no mark"),
@@ -296,6 +295,12 @@ impl<'a> Machine<'a> {
         let bytes = self.counted(width)?;
         let Ok(text) = std::str::from_utf8(bytes) else { return self.malformed("a text is not UTF-8") };
         self.push(Node::Text(text));
+        Ok(())
+    }
+
+    fn short_int(&mut self, width: usize) -> Result<(), PickleError> {
+        let value = self.unsigned(width)?;
+        self.push(Node::Int(value as i64));
         Ok(())
     }
 
@@ -344,7 +349,7 @@ impl<'a> Machine<'a> {
     }
 
     fn extend_dict(&mut self, items: &[Id]) -> Result<(), PickleError> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return self.malformed("a dict has a key without a value");
         }
         match self.top()? {
@@ -492,4 +497,90 @@ impl<'a> Machine<'a> {
 fn latin1(text: &str) -> Result<Vec<u8>, PickleError> {
     let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
     bytes.map_err(|_| PickleError::NotABatch { what: "`data` holds characters beyond Latin-1" })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOLDEN: [&[u8]; 3] = [
+        include_bytes!("../tests/golden/python2.pkl"),
+        include_bytes!("../tests/golden/protocol2.pkl"),
+        include_bytes!("../tests/golden/protocol4.pkl"),
+    ];
+
+    #[test]
+    fn three_ways_to_pickle_one_batch() {
+        let [first, second, third] = GOLDEN.map(|bytes| read_batch(bytes, "labels").unwrap());
+        assert_eq!(first.labels, [3, 9]);
+        assert_eq!((first.data[0], first.data[3071], first.data[3072 + 2048]), (255, 4, 200));
+        assert_eq!(first, second);
+        assert_eq!(first, third);
+        let error = read_batch(GOLDEN[0], "fine_labels").unwrap_err();
+        assert!(matches!(error, PickleError::NotABatch { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_cut_anywhere_is_an_error() {
+        for bytes in GOLDEN {
+            for length in (0..bytes.len()).step_by(7) {
+                assert!(read_batch(&bytes[..length], "labels").is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn callables_are_refused_by_name_however_they_are_spelt() {
+        let classic: &[u8] = b"cos\nsystem\n(X\x02\0\0\0idtR.";
+        let stacked: &[u8] = b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.";
+        let instance: &[u8] = b"(X\x02\0\0\0idios\nsystem\n.";
+        let name = |bytes| match read_batch(bytes, "labels") {
+            Err(PickleError::Callable { name }) => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name(classic), "os.system");
+        assert_eq!(name(stacked), "builtins.eval");
+        assert_eq!(read_batch(instance, "labels"), Err(PickleError::Opcode { opcode: b'i', offset: 8 }));
+    }
+
+    #[test]
+    fn lengths_beyond_the_file_allocate_nothing() {
+        for bytes in [&b"B\xff\xff\xff\xff."[..], b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.", b"Nr\xff\xff\xff\x7f."] {
+            assert!(matches!(
+                read_batch(bytes, "labels"),
+                Err(PickleError::Truncated { .. } | PickleError::Malformed { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_list_inside_itself_is_harmless() {
+        assert!(matches!(read_batch(b"]q\0h\0a.", "labels"), Err(PickleError::NotABatch { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_batch_or_an_error(bytes: Vec<u8>) {
+            let _ = read_batch(&bytes, "labels");
+        }
+
+        #[test]
+        fn any_opcodes_give_a_batch_or_an_error(
+            program in prop::collection::vec(prop::sample::select(b"(NJKMIUTBX)t\x85\x86\x87]lae}dsuqrhjcRb.\x93\x94\0\n".to_vec()), 0..60)
+        ) {
+            let _ = read_batch(&program, "labels");
+        }
+
+        #[test]
+        fn any_changed_byte_gives_a_batch_or_an_error(file in 0_usize..3, at: prop::sample::Index, value: u8) {
+            let mut bytes = GOLDEN[file].to_vec();
+            // The pixels are most of the file; its structure is in its first and last bytes.
+            let at = at.index(600);
+            let at = if at < 300 { at } else { bytes.len() - at + 299 };
+            bytes[at] = value;
+            let _ = read_batch(&bytes, "labels");
+        }
+    }
 }

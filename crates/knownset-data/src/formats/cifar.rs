@@ -69,7 +69,7 @@ impl Cifar {
                 {
                     return Err(malformed(format!("label {label} is outside 0..{}", class_names.len())));
                 }
-                ids.extend((rows..rows + batch.labels.len()).map(|row| format!("{}/{row:05}", split.name())));
+                ids.extend((rows..rows + batch.labels.len()).map(|row| format!("{}/{row:06}", split.name())));
                 rows += batch.labels.len();
                 all.data.extend(batch.data);
                 all.labels.extend(batch.labels);
@@ -227,7 +227,7 @@ impl Kind {
             Self::Cifar100 => 2,
         };
         let record = labels + PIXELS;
-        if bytes.len() % record != 0 {
+        if !bytes.len().is_multiple_of(record) {
             return Err(format!("{} bytes are no whole number of {record}-byte records", bytes.len()));
         }
         let records = || bytes.chunks_exact(record);

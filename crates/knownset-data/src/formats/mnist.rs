@@ -68,7 +68,7 @@ impl Mnist {
                 let what = format!("{} labels for {} images", label_shape[0], shape[0]);
                 return Err(DataError::Malformed { path: labels_file, what });
             }
-            rows.extend(labels.iter().enumerate().map(|(i, &label)| (format!("{split}/{i:05}"), i64::from(label))));
+            rows.extend(labels.iter().enumerate().map(|(i, &label)| (format!("{split}/{i:06}"), i64::from(label))));
             parts.push(Part { first_row, height: shape[1], width: shape[2], pixels });
         }
         if rows.is_empty() {

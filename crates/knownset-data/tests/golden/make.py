@@ -1,7 +1,7 @@
 """Makes the golden files next to it: images with the RGB pixels PIL sees in them, torchvision's preprocessing of one
 of them, and CIFAR batches pickled in three ways.
 
-versions.txt names the versions it was made with. Run it in this folder.
+versions.txt names the versions it was made with; Pillow must be 12 or older, see src/resample.rs. Run it in this folder.
 """
 import json, pickle, struct, sys, zlib
 from pathlib import Path
@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision import transforms as T
 from torchvision.transforms import InterpolationMode as Mode
 
+assert int(PIL.__version__.split(".")[0]) <= 12, "Pillow 13 resizes some images in another order"
 Path("versions.txt").write_text(
     f"python {sys.version.split()[0]}\npillow {PIL.__version__}\ntorch {torch.__version__}\n"
     f"torchvision {torchvision.__version__}\nnumpy {np.__version__}\n"

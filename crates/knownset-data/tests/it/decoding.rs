@@ -5,12 +5,13 @@ use knownset_data::{DecodeError, DecodePolicy, Limits, decode};
 
 use crate::golden;
 
-/// Largest difference per channel that is accepted. Lossless formats are exact; a lossy decoder may differ from
-/// libjpeg-turbo's or libwebp's in rounding and in how it interpolates subsampled colour.
+/// Largest difference per channel that is accepted: none, but for JPEG, where zune-jpeg and libjpeg-turbo round the
+/// transform and the interpolation of subsampled colour differently.
 fn tolerance(name: &str) -> u8 {
     match name {
-        "lossy.webp" => 0,
-        name if name.ends_with(".jpg") => 0,
+        "grey.jpg" | "cmyk.jpg" => 1,
+        "q90-444.jpg" | "rotated-exif.jpg" => 2,
+        "q75-420.jpg" | "q75-422.jpg" | "progressive.jpg" => 3,
         _ => 0,
     }
 }
@@ -50,7 +51,7 @@ fn a_truncated_jpeg_is_refused_or_counted() {
     for percent in [50, 80, 99] {
         let cut = &whole[..scan + (whole.len() - scan) * percent / 100];
         let strict = decode(cut, DecodePolicy::Strict, &limits);
-        assert!(matches!(strict, Err(DecodeError::DamagedJpeg { .. })), "{percent} %: {strict:?}");
+        assert!(matches!(strict, Err(DecodeError::DamagedJpeg { .. })), "{percent} % was accepted");
         let lenient = decode(cut, DecodePolicy::PilLenient, &limits).unwrap();
         assert!(lenient.truncated, "{percent} %");
         assert_eq!(lenient.image.dimensions(), (29, 23));

@@ -157,13 +157,13 @@ fn cifar_python_batches_of_every_kind() {
         let source = open(&format!("cifar10:{}", root.path().display())).unwrap();
         assert_eq!(
             (source.len(), source.id(0), source.id(2), source.id(11)),
-            (12, "test/00000", "train/00000", "train/00009")
+            (12, "test/000000", "train/000000", "train/000009")
         );
         assert_eq!(source.info().class_names[9], "truck");
         check_cifar(&*source, [3, 9]);
     }
     let source = open(&format!("cifar10:{}#train", root.path().join("cifar-10-batches-py").display())).unwrap();
-    assert_eq!((source.len(), source.id(0)), (10, "train/00000"));
+    assert_eq!((source.len(), source.id(0)), (10, "train/000000"));
     fs::remove_file(root.path().join("cifar-10-batches-py/data_batch_3")).unwrap();
     assert!(refused(&format!("cifar10:{}#train", root.path().display())).to_string().contains("data_batch_3"));
 }
@@ -234,7 +234,7 @@ fn mnist() {
     put(&at("train-labels-idx1-ubyte"), &idx(&[2], &[0, 3]));
 
     let source = open(&format!("mnist:{}", root.path().display())).unwrap();
-    assert_eq!(rows(&*source), [("test/00000", 7), ("test/00001", 1), ("train/00000", 0), ("train/00001", 3)]);
+    assert_eq!(rows(&*source), [("test/000000", 7), ("test/000001", 1), ("train/000000", 0), ("train/000001", 3)]);
     assert_eq!(source.info().class_names.len(), 8);
     let second = pixels(&*source, 3);
     assert_eq!(second.dimensions(), (3, 2));

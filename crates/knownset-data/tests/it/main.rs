@@ -1,5 +1,7 @@
 //! Integration tests: one binary.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
+
 mod attacks;
 mod decoding;
 mod formats;
