@@ -14,11 +14,14 @@ const BLOCK: usize = 64;
 #[error("the eigenvalues of a {0}×{0} matrix did not converge")]
 pub struct NoConvergence(usize);
 
-/// `rows` [n,d] · `matrix` [d,k] → [n,k]: f32 input, f64 products and sums.
+/// `rows` [n,d] · `matrix` [d,k] → [n,k]: rows of f32 or f64, products and sums in f64.
 ///
 /// # Panics
 /// If the inner dimensions differ.
-pub fn project(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f64>) -> Array2<f64> {
+pub fn project<T>(rows: ArrayView2<'_, T>, matrix: ArrayView2<'_, f64>) -> Array2<f64>
+where
+    T: Copy + Into<f64> + Sync,
+{
     project_shifted(rows, None, matrix)
 }
 
@@ -26,11 +29,14 @@ pub fn project(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f64>) -> Array2
 ///
 /// # Panics
 /// If the dimensions differ.
-pub fn project_shifted(
-    rows: ArrayView2<'_, f32>,
+pub fn project_shifted<T>(
+    rows: ArrayView2<'_, T>,
     shift: Option<ArrayView1<'_, f64>>,
     matrix: ArrayView2<'_, f64>,
-) -> Array2<f64> {
+) -> Array2<f64>
+where
+    T: Copy + Into<f64> + Sync,
+{
     let (d, k) = matrix.dim();
     assert_eq!(rows.ncols(), d, "inner dimensions");
     let matrix = matrix.as_standard_layout();
@@ -41,11 +47,11 @@ pub fn project_shifted(
         let mut block = Array2::<f64>::zeros((BLOCK, d));
         for (mut target, row) in block.outer_iter_mut().zip(rows.outer_iter()) {
             match &shift {
-                None => target.zip_mut_with(&row, |t, &value| *t = f64::from(value)),
+                None => target.zip_mut_with(&row, |t, &value| *t = value.into()),
                 Some(shift) => ndarray::Zip::from(&mut target)
                     .and(&row)
                     .and(shift)
-                    .for_each(|t, &value, &shift| *t = f64::from(value) - shift),
+                    .for_each(|t, &value, &shift| *t = value.into() - shift),
             }
         }
         let mut product = Array2::<f64>::zeros((BLOCK, k));

@@ -1,0 +1,1 @@
+//! Heads with shaped features.

@@ -1,0 +1,160 @@
+//! What a detector is: a description, parameters that can be fitted, and a fitted scorer.
+
+use std::fmt::Debug;
+
+use knownset_core::state::{State, StateError};
+use ndarray::{Array, ArrayView2, Dimension};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::input::{FitError, FitInput};
+
+/// One detector of the registry.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is and what it needs.
+    pub info: Info,
+    /// Reads its parameters; [`parse`] of the detector's own type.
+    pub(crate) spec: fn(&Value) -> Result<Parsed, ParamError>,
+}
+
+/// Checked parameters, as an object that can be fitted and as JSON with every default filled in.
+pub(crate) type Parsed = (Box<dyn Spec>, Value);
+
+/// A detector's description.
+#[derive(Debug, Serialize)]
+pub struct Info {
+    /// Its name, in kebab-case.
+    pub name: &'static str,
+    /// Its name as people write it.
+    pub title: &'static str,
+    /// Names it has elsewhere; accepted wherever `name` is.
+    pub aliases: &'static [&'static str],
+    /// Year of the paper.
+    pub year: u16,
+    /// Where the paper is.
+    pub paper: &'static str,
+    /// The score in one line: z logits, p softmax, ŷ argmax, f embedding, W and b the head.
+    pub formula: &'static str,
+    /// What it reads.
+    pub needs: Needs,
+    /// Its parameters, in the order of their JSON object.
+    pub params: &'static [ParamDoc],
+}
+
+/// What a detector reads of the training features; of `logits` and `embedding` also when it scores.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Needs {
+    /// Classifier outputs.
+    pub logits: bool,
+    /// Penultimate features.
+    pub embedding: bool,
+    /// The last layer's weight and bias.
+    pub head: bool,
+    /// Class labels.
+    pub labels: bool,
+}
+
+/// One parameter.
+#[derive(Debug, Serialize)]
+pub struct ParamDoc {
+    /// Its key.
+    pub name: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// Parameters of a detector, ready to be fitted.
+pub trait Spec: Debug + Send + Sync {
+    /// Whether the parameters are in range.
+    fn check(&self) -> Result<(), ParamError> {
+        Ok(())
+    }
+
+    /// Fits on the known set.
+    fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError>;
+
+    /// The scorer that [`Scorer::state`] described, for rows of the given widths.
+    fn load(&self, state: &State, widths: Widths) -> Result<Box<dyn Scorer>, StateError>;
+}
+
+/// A fitted detector.
+pub trait Scorer: Debug + Send + Sync {
+    /// One score per row, **higher = more in-distribution**; a row's bits do not depend on the other rows nor on
+    /// the number of threads.
+    fn score(&self, batch: &Batch<'_>) -> Vec<f64>;
+
+    /// Everything that [`Spec::load`] needs beside the parameters.
+    fn state(&self) -> State;
+}
+
+/// The number of columns of the arrays a detector reads, 0 for those it does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Widths {
+    /// K, the number of classes.
+    pub logits: usize,
+    /// d.
+    pub embedding: usize,
+}
+
+/// Rows to score, finite and in standard layout; an array the detector does not need has no columns.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// `[n, K]`.
+    pub logits: ArrayView2<'a, f32>,
+    /// `[n, d]`.
+    pub embedding: ArrayView2<'a, f32>,
+}
+
+/// Parameters that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamError {
+    /// An unknown key or a value of the wrong type.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A value outside its range.
+    #[error("`{name}` must be {expected}, but is {value}")]
+    Range {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// The values that are allowed.
+        expected: &'static str,
+    },
+}
+
+/// Refuses a parameter that is not in range (nor a number).
+pub(crate) fn require(holds: bool, name: &'static str, value: f64, expected: &'static str) -> Result<(), ParamError> {
+    if holds { Ok(()) } else { Err(ParamError::Range { name, value, expected }) }
+}
+
+/// Reads and checks the parameters of a detector; `null` stands for the defaults.
+pub(crate) fn parse<P: Spec + Serialize + DeserializeOwned + 'static>(params: &Value) -> Result<Parsed, ParamError> {
+    let empty = Value::Object(serde_json::Map::new());
+    let params = if params.is_null() { &empty } else { params };
+    let spec = P::deserialize(params)?;
+    spec.check()?;
+    let params = serde_json::to_value(&spec)?;
+    Ok((Box::new(spec), params))
+}
+
+/// Refuses a state array whose shape is not the one the widths ask for.
+pub(crate) fn shaped<T, D: Dimension>(
+    name: &str,
+    array: Array<T, D>,
+    expected: &[usize],
+) -> Result<Array<T, D>, StateError> {
+    if array.shape() == expected {
+        return Ok(array);
+    }
+    Err(StateError::Shape { name: name.into(), shape: array.shape().to_vec(), expected: format!("{expected:?}") })
+}
+
+/// Scores of rows, for the detectors' own tests.
+#[cfg(test)]
+pub(crate) fn scores(scorer: &dyn Scorer, logits: &ndarray::Array2<f32>, embedding: &ndarray::Array2<f32>) -> Vec<f64> {
+    scorer.score(&Batch { logits: logits.view(), embedding: embedding.view() })
+}
