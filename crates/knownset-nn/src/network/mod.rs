@@ -8,6 +8,6 @@ mod vit;
 
 pub use conv_norm::ConvNorm;
 pub use init::initialise;
-pub use parameters::{Mismatch, Named, load, to_weights};
+pub use parameters::{Mismatch, Named, load, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
 pub use vit::{Vit, VitSpec};

@@ -86,13 +86,15 @@ pub fn load<M: Named>(module: M, weights: &Weights) -> Result<M, Mismatch> {
 
 /// All tensors of the module, BatchNorm's running statistics included, under the checkpoint's names and layouts.
 pub fn to_weights<M: Named>(module: &M) -> Weights {
+    // burn's running statistics are one update late until `valid` settles them.
+    let module = &module.valid();
     let mut reader = Reader { names: Names::new(module), tensors: BTreeMap::new() };
     module.visit(&mut reader);
     Weights::from_tensors(reader.tensors)
 }
 
 /// Names and shapes of the module's tensors as its checkpoint has them.
-pub(super) fn shapes<M: Named>(module: &M) -> BTreeMap<String, Vec<usize>> {
+pub fn shapes<M: Named>(module: &M) -> BTreeMap<String, Vec<usize>> {
     let mut lister = Lister { names: Names::new(module), shapes: BTreeMap::new() };
     module.visit(&mut lister);
     lister.shapes
