@@ -10,6 +10,7 @@ use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
 use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
 use knownset_nn::{LoadedBackbone, load_backbone};
+use knownset_train::Labelled;
 use ndarray::Array1;
 
 use crate::cli::Reading;
@@ -54,7 +55,12 @@ impl Images {
         &self.source.info().class_names
     }
 
-    /// The picture with that id.
+    /// Text that changes when the dataset does.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.source.fingerprint()
+    }
+
+    /// Row numbers by id.
     pub(crate) fn by_id(&self) -> HashMap<&str, usize> {
         (0..self.source.len()).map(|row| (self.source.id(row), row)).collect()
     }
@@ -153,6 +159,35 @@ impl InputSource for Inputs<'_> {
         let loaded = load(source, row, self.images.policy, &Limits::default(), self.preprocess);
         let loaded = loaded.map_err(|error| error.to_string())?;
         Ok(Input { values: loaded.input, truncated: loaded.truncated })
+    }
+}
+
+/// The labelled images of a set, as training wants them.
+pub(crate) struct TrainingImages<'a> {
+    inputs: Inputs<'a>,
+    /// Rows with a label.
+    rows: Vec<usize>,
+}
+
+impl<'a> TrainingImages<'a> {
+    /// Leaves out images without a class.
+    pub(crate) fn new(images: &'a Images, preprocess: &'a Preprocess) -> Self {
+        let rows = (0..images.len()).filter(|&row| images.source.label(row) >= 0).collect();
+        Self { inputs: Inputs { images, preprocess }, rows }
+    }
+}
+
+impl Labelled for TrainingImages<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn label(&self, index: usize) -> usize {
+        usize::try_from(self.inputs.images.source.label(self.rows[index])).unwrap_or_default()
+    }
+
+    fn input(&self, index: usize) -> Result<Vec<f32>, String> {
+        self.inputs.load(self.rows[index]).map(|input| input.values)
     }
 }
 

@@ -113,7 +113,8 @@ impl Results {
 
     /// Whether the best detector's mean reaches the gate, and the mean.
     pub(crate) fn passes(&self, (metric, least): (GateMetric, f64)) -> (bool, f64) {
-        let best = self.leaderboard().iter().map(|summary| match metric {
+        let board = self.leaderboard();
+        let best = board.iter().map(|summary| match metric {
             GateMetric::Auroc => summary.auroc,
             GateMetric::AuprIn => summary.aupr_in,
             GateMetric::AuprOut => summary.aupr_out,

@@ -96,7 +96,7 @@ pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
 
 fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
+    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
     table.to_string()
 }
 

@@ -152,7 +152,7 @@ fn describe(
 
 fn table(scored: &Scored) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["id", "score", "p-value", "verdict", "predicted", "nearest"]);
     for one in &scored.scores {
         table.add_row([

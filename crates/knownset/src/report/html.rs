@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use minijinja::{Environment, context};
-use serde::Serialize;
 
 use super::{svg, tables};
 use crate::results::{Results, Summary};
@@ -32,19 +31,26 @@ pub(crate) struct DetectorScores {
 }
 
 /// A row of images.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct Gallery {
     pub(crate) title: String,
     pub(crate) images: Vec<Thumbnail>,
 }
 
 /// One image in a gallery.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct Thumbnail {
     pub(crate) id: String,
     pub(crate) score: String,
     /// PNG in base64.
     pub(crate) png: String,
+}
+
+impl Gallery {
+    fn context(&self) -> minijinja::Value {
+        let image = |image: &Thumbnail| context! { id => image.id.as_str(), score => image.score.as_str(), png => image.png.as_str() };
+        context! { title => self.title.as_str(), images => self.images.iter().map(image).collect::<Vec<_>>() }
+    }
 }
 
 impl Report<'_> {
@@ -57,18 +63,18 @@ impl Report<'_> {
         let best = leaderboard.first().ok_or_else(|| anyhow::anyhow!("no detector gave a result"))?;
         let accuracy = self.results.id.accuracy.map(percent);
         Ok(environment.get_template("report.html")?.render(context! {
-            title => self.title,
-            subtitle => self.subtitle,
+            title => self.title.to_owned(),
+            subtitle => self.subtitle.to_owned(),
             id_n => self.results.id.n,
             accuracy,
-            best => context! { name => best.detector, auroc => percent(best.auroc), fpr95 => percent(best.fpr95) },
+            best => context! { name => best.detector.to_owned(), auroc => percent(best.auroc), fpr95 => percent(best.fpr95) },
             board => leaderboard.iter().map(|summary| board_row(summary, &sets)).collect::<Vec<_>>(),
             plots => leaderboard.iter().filter_map(|summary| self.plot(summary)).collect::<Vec<_>>(),
-            sets,
+            sets => sets.iter().map(ToString::to_string).collect::<Vec<_>>(),
             caption => tables::CAPTION,
-            skipped => self.results.skipped,
+            skipped => self.results.skipped.iter().map(|s| context! { detector => s.detector.as_str(), why => s.why.as_str() }).collect::<Vec<_>>(),
             problems => self.problems(),
-            galleries => self.galleries,
+            galleries => self.galleries.iter().map(Gallery::context).collect::<Vec<_>>(),
             version => env!("CARGO_PKG_VERSION"),
         })?)
     }
@@ -79,7 +85,7 @@ impl Report<'_> {
         let mut sets = vec![scores.id.as_slice()];
         sets.extend(&oods);
         Some(context! {
-            name => summary.detector,
+            name => summary.detector.to_owned(),
             auroc => percent(summary.auroc),
             histogram => minijinja::Value::from_safe_string(svg::histogram(&sets)),
             roc => minijinja::Value::from_safe_string(svg::roc(&scores.id, &oods)),
@@ -119,7 +125,7 @@ fn board_row(summary: &Summary<'_>, sets: &[&str]) -> minijinja::Value {
         })
         .collect();
     context! {
-        name => summary.detector,
+        name => summary.detector.to_owned(),
         cells,
         auroc => percent(summary.auroc),
         fpr95 => percent(summary.fpr95),

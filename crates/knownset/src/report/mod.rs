@@ -4,7 +4,6 @@ pub(crate) mod html;
 mod svg;
 pub(crate) mod tables;
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;

@@ -63,7 +63,7 @@ impl Board {
 pub(crate) fn terminal(results: &Results) -> String {
     let board = board(results);
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(&board.header).add_rows(&board.rows);
+    table.load_style(presets::NOTHING).set_header(&board.header).add_rows(&board.rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -1,0 +1,63 @@
+//! `knownset demo`: the whole path on bundled data.
+
+use std::path::Path;
+use std::time::Instant;
+
+use knownset_core::calibration::Calibration;
+use knownset_data::world::{SPLITS, SplitKind};
+use knownset_detect::{FitInput, Fitted, select};
+
+use super::{Status, bench};
+use crate::benchmark::{Sets, run as compare};
+use crate::cli::{Demo, Reading};
+use crate::images::network;
+use crate::inputs::Set;
+use crate::printer::Printer;
+use crate::report::tables;
+
+/// The backbone trained on Sprite World.
+const BACKBONE: &str = "sprite-resnet";
+/// False-alarm rate of the detector the demo calibrates.
+const ALPHA: f64 = 0.05;
+
+pub(super) fn run(args: &Demo, printer: Printer) -> anyhow::Result<Status> {
+    let started = Instant::now();
+    // Nothing cached: the demo shows what the work takes.
+    let reading = Reading { batch_size: 64, strict: true, cache_dir: None, no_cache: true };
+    let network = network(BACKBONE, None)?;
+    let open = |split: &str| Set::from_images(split, &format!("world:sprites#{split}"), &network, &reading, printer);
+    let unknown = SPLITS.iter().filter(|split| split.kind != SplitKind::Known);
+    let ood = unknown.map(|split| Ok((split.name.to_owned(), open(split.name)?)));
+    let sets = Sets {
+        train: open("train")?,
+        val: Some(open("val")?),
+        id: open("test")?,
+        ood: ood.collect::<anyhow::Result<_>>()?,
+    };
+    let read = started.elapsed().as_secs_f64();
+    let mut outcome = compare(&sets, &select("all")?, printer)?;
+    outcome.results.timing.insert("read".into(), read);
+    if let Some(folder) = &args.out {
+        let subtitle = "Sprite World: ten known classes, against unknown classes near to them and far from them. \
+                        The network is a small ResNet trained on the known classes alone.";
+        bench::write(folder, "What does the model know?", subtitle, &sets, &outcome)?;
+        calibrated(folder, &sets, outcome.results.leaderboard()[0].detector)?;
+        printer.note(format!("wrote {}", folder.join("report.html").display()));
+    }
+    outcome.results.timing.insert("total".into(), started.elapsed().as_secs_f64());
+    printer.result(&outcome.results, || tables::terminal(&outcome.results))?;
+    Ok(Status::Done)
+}
+
+/// Leaves the best detector behind, calibrated on the validation images and ready for `knownset score`.
+fn calibrated(folder: &Path, sets: &Sets, best: &str) -> anyhow::Result<()> {
+    let Some(val) = &sets.val else { return Ok(()) };
+    let chosen = select(best)?;
+    let input = FitInput::new(&sets.train.features, Some(&val.features))?;
+    for chosen in &chosen {
+        let mut fitted = Fitted::fit(chosen, &input)?;
+        fitted.calibration = Some(Calibration::new(fitted.score(&val.features)?, ALPHA)?);
+        fitted.save(&folder.join("detector.safetensors"))?;
+    }
+    Ok(())
+}
