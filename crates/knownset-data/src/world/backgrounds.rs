@@ -90,9 +90,10 @@ impl Background {
 
     pub(super) fn paint(&self, dice: &mut Dice) -> Canvas {
         let [a, b] = self.colours.map(|paint| paint.rgb);
+        let b = mix(a, b, 0.7);
         let side = SIDE as f32;
         // Patterns are softened, so that they do not drown what stands before them.
-        let soft = mix(a, b, dice.range(0.35, 0.8));
+        let soft = mix(a, b, dice.range(0.2, 0.55));
         let turn = Turn::from_half_tangent(dice.range(-1.0, 1.0));
         let centre = (dice.range(0.0, side), dice.range(0.0, side));
         let local = move |x: f32, y: f32| turn.apply(x - centre.0, y - centre.1);

@@ -17,11 +17,11 @@ pub(super) struct Figure {
 
 impl Figure {
     pub(super) fn draw(dice: &mut Dice, sprite: &Sprite) -> Self {
-        let size = dice.range(24.0, 52.0);
+        let size = dice.range(34.0, 60.0);
         // A corner may reach out of the image, the middle of a side hardly.
         let margin = size * 0.45;
         let centre = [0; 2].map(|_| dice.range(margin, SIDE as f32 - margin)).into();
-        let turn = Turn::from_half_tangent(dice.range(-0.2, 0.2));
+        let turn = Turn::from_half_tangent(dice.range(-0.14, 0.14));
         // Signs may carry writing, which has no mirror image.
         let mirror = if dice.chance(0.5) && sprite.emoji.group != "sign" { -1.0 } else { 1.0 };
         let grade = Grade::draw(dice);
@@ -127,7 +127,7 @@ struct Grade {
 impl Grade {
     fn draw(dice: &mut Dice) -> Self {
         // Mostly a shade off; now and then another colour altogether, so that colour alone does not tell a class.
-        let half = if dice.chance(0.12) { dice.range(-1.2, 1.2) } else { dice.range(-0.12, 0.12) };
+        let half = if dice.chance(0.04) { dice.range(-1.2, 1.2) } else { dice.range(-0.08, 0.08) };
         let Turn { cos, sin } = Turn::from_half_tangent(half);
         // Rotation about the grey axis (1, 1, 1); 0.577… is 1/√3.
         let (third, s) = ((1.0 - cos) / 3.0, sin * 0.577_350_26);
@@ -135,7 +135,7 @@ impl Grade {
         Self {
             hue: [[a, b, c], [c, a, b], [b, c, a]],
             tint: colour::draw(dice).rgb,
-            share: if dice.chance(0.3) { dice.range(0.05, 0.25) } else { 0.0 },
+            share: if dice.chance(0.2) { dice.range(0.05, 0.2) } else { 0.0 },
             gain: dice.range(0.82, 1.12),
         }
     }
