@@ -1,6 +1,7 @@
 //! What stands behind a sprite: the same kinds for known classes and for the unknown.
 
 use super::canvas::{Canvas, Clouds, SIDE, Turn};
+use super::caption::with_article;
 use super::colour::{self, Paint, mix};
 use super::dice::Dice;
 
@@ -66,10 +67,7 @@ impl Background {
         let kind = dice.pick(&Kind::ALL);
         let first = colour::draw_beside(dice, figure);
         let second = colour::draw_beside(dice, first.rgb);
-        Self {
-            kind,
-            colours: [first, second],
-        }
+        Self { kind, colours: [first, second] }
     }
 
     /// What a caption says: "striped blue and white background".
@@ -78,13 +76,13 @@ impl Background {
         match self.kind {
             Kind::Plain => format!("plain {a} background"),
             Kind::Gradient => format!("background fading from {a} to {b}"),
-            Kind::Glow => format!("{a} background with a {b} glow"),
+            Kind::Glow => format!("{a} background with {} glow", with_article(b)),
             Kind::Stripes => format!("striped {a} and {b} background"),
             Kind::Checks => format!("checked {a} and {b} background"),
             Kind::Dots => format!("{a} background with {b} dots"),
             Kind::Clouds => format!("cloudy {a} and {b} background"),
             Kind::Blobs => format!("blotchy {a} and {b} background"),
-            Kind::Horizon => format!("{a} wall above a {b} floor"),
+            Kind::Horizon => format!("{a} wall above {} floor", with_article(b)),
         }
     }
 

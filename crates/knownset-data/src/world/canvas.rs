@@ -82,10 +82,7 @@ impl Turn {
     /// The rotation by θ with `half = tan(θ/2)`: cos θ = (1 − t²)/(1 + t²), sin θ = 2t/(1 + t²).
     pub(super) fn from_half_tangent(half: f32) -> Self {
         let square = half * half;
-        Self {
-            cos: (1.0 - square) / (1.0 + square),
-            sin: 2.0 * half / (1.0 + square),
-        }
+        Self { cos: (1.0 - square) / (1.0 + square), sin: 2.0 * half / (1.0 + square) }
     }
 
     pub(super) fn apply(self, x: f32, y: f32) -> (f32, f32) {
@@ -128,12 +125,7 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn draw(dice: &mut Dice, centre: (f32, f32), radius: f32) -> Self {
-        Self {
-            outline: dice.pick(&Outline::ALL),
-            centre,
-            radius,
-            turn: Turn::from_half_tangent(dice.range(-1.0, 1.0)),
-        }
+        Self { outline: dice.pick(&Outline::ALL), centre, radius, turn: Turn::from_half_tangent(dice.range(-1.0, 1.0)) }
     }
 
     /// The share of pixel (x, y) inside the shape, from the signed distance of its middle to the outline.

@@ -92,16 +92,14 @@ fn says_a_colour(name: &str) -> bool {
 }
 
 /// "a cat", "an owl", "grapes".
-fn with_article(phrase: &str) -> String {
+pub(super) fn with_article(phrase: &str) -> String {
     let head = phrase.split(" with ").next().unwrap_or(phrase);
-    let plural = ["grapes", "cherries", "blueberries", "houses", "glasses", "mugs", "pepper dots", "arrows"];
+    let plural = ["grapes", "cherries", "blueberries", "houses", "glasses", "mugs", "arrows"];
     if plural.iter().any(|end| head.ends_with(end)) {
         return phrase.to_owned();
     }
     let vowel = phrase.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
-    // Spoken with a consonant: "a unicorn"; with a vowel: nothing in the pack.
-    let an = vowel && !phrase.starts_with("uni") && !phrase.starts_with("eu");
-    format!("{} {phrase}", if an { "an" } else { "a" })
+    format!("{} {phrase}", if vowel { "an" } else { "a" })
 }
 
 /// "a disc", "a disc and a bar", "a disc, a bar and a ring".

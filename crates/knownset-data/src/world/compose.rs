@@ -14,12 +14,7 @@ use super::sprites::Sprite;
 use super::{noise, textures};
 
 /// Draws an image and fills in what it shows. `scene` says which image it is; `sprite` is what it shows, if anything.
-pub(super) fn compose(
-    mut scene: Scene,
-    content: Content,
-    sprite: Option<&Sprite>,
-    index: usize,
-) -> (Scene, RgbImage) {
+pub(super) fn compose(mut scene: Scene, content: Content, sprite: Option<&Sprite>, index: usize) -> (Scene, RgbImage) {
     let dice = &mut Dice::new(&scene.split, index);
     let canvas = match (content, sprite) {
         (Content::Sprites(_), Some(sprite)) => {
@@ -108,11 +103,8 @@ fn light(canvas: &mut Canvas, dice: &mut Dice) {
 
 fn place((x, y): (f32, f32)) -> &'static str {
     let third = |v: f32| (v > 28.0) as usize + (v > 36.0) as usize;
-    [
-        ["upper left", "top", "upper right"],
-        ["left", "middle", "right"],
-        ["lower left", "bottom", "lower right"],
-    ][third(y)][third(x)]
+    [["upper left", "top", "upper right"], ["left", "middle", "right"], ["lower left", "bottom", "lower right"]]
+        [third(y)][third(x)]
 }
 
 fn size(pixels: f32) -> &'static str {

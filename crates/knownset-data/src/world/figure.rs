@@ -151,3 +151,36 @@ impl Grade {
         [graded[0], graded[1], graded[2], a]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dice::Dice;
+    use super::super::sprites::pack;
+    use super::{Figure, SIDE};
+
+    #[test]
+    fn the_box_holds_the_opaque_pixels_and_touches_them_on_every_side() {
+        for (i, sprite) in pack().expect("the pack loads").iter().enumerate().step_by(3) {
+            let figure = Figure::draw(&mut Dice::new("box", i), sprite);
+            let bbox = figure.bbox();
+            let (columns, rows) = (bbox.x..bbox.x + bbox.width, bbox.y..bbox.y + bbox.height);
+            let opaque: Vec<(u32, u32)> = (0..SIDE * SIDE)
+                .filter(|&k| figure.pixels[k][3] >= 25.5)
+                .map(|k| ((k % SIDE) as u32, (k / SIDE) as u32))
+                .collect();
+            assert!(opaque.iter().all(|(x, y)| columns.contains(x) && rows.contains(y)));
+            assert!(opaque.iter().any(|p| p.0 == columns.start) && opaque.iter().any(|p| p.0 + 1 == columns.end));
+            assert!(opaque.iter().any(|p| p.1 == rows.start) && opaque.iter().any(|p| p.1 + 1 == rows.end));
+        }
+    }
+
+    #[test]
+    fn colours_stay_below_their_cover() {
+        for (i, sprite) in pack().expect("the pack loads").iter().enumerate().step_by(11) {
+            let figure = Figure::draw(&mut Dice::new("cover", i), sprite);
+            for [r, g, b, a] in &figure.pixels {
+                assert!((0.0..=255.01).contains(a) && [r, g, b].iter().all(|v| (0.0..=*a).contains(*v)));
+            }
+        }
+    }
+}

@@ -41,8 +41,7 @@ pub(super) enum Content {
 pub const CLASSES: &[&str] =
     &["bird", "bug", "building", "cat", "drink", "flower", "fruit", "hoofed", "sea-animal", "vehicle"];
 
-const NEAR: &[&str] =
-    &["aircraft", "bear", "boat", "dish", "dog", "reptile", "rodent", "train", "tree", "vegetable"];
+const NEAR: &[&str] = &["aircraft", "bear", "boat", "dish", "dog", "reptile", "rodent", "train", "tree", "vegetable"];
 
 /// Every split.
 ///

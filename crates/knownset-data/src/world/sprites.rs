@@ -200,13 +200,7 @@ fn load() -> Result<Vec<Sprite>, PackError> {
         for pixel in &full.pixels {
             sum = [0, 1, 2, 3].map(|c| sum[c] + f32::from(pixel[c]));
         }
-        Ok(Sprite {
-            emoji,
-            style,
-            mean: [0, 1, 2].map(|c| sum[c] / sum[3] * 255.0),
-            half: full.halved(),
-            full,
-        })
+        Ok(Sprite { emoji, style, mean: [0, 1, 2].map(|c| sum[c] / sum[3] * 255.0), half: full.halved(), full })
     };
     found.into_par_iter().map(decode).collect()
 }

@@ -24,9 +24,8 @@ pub(super) fn paint(class: &str, dice: &mut Dice, a: Rgb, b: Rgb) -> Canvas {
             })
         }
         "cells" => {
-            let seeds: Vec<(f32, f32, f32)> = (0..dice.below(20) + 14)
-                .map(|_| (dice.range(0.0, 64.0), dice.range(0.0, 64.0), dice.unit()))
-                .collect();
+            let seeds: Vec<(f32, f32, f32)> =
+                (0..dice.below(20) + 14).map(|_| (dice.range(0.0, 64.0), dice.range(0.0, 64.0), dice.unit())).collect();
             Canvas::fill(|x, y| {
                 let (mut first, mut second, mut shade) = (f32::MAX, f32::MAX, 0.0);
                 for &(sx, sy, s) in &seeds {
