@@ -33,21 +33,21 @@ for (const [name, version] of Object.entries(pins)) {
 const known = {
   bird: `chicken rooster hatching_chick baby_chick bird penguin dove_of_peace duck owl flamingo peacock turkey dodo
     eagle swan parrot | hatched_chick goose black_bird`,
-  bug: `bug ant bee ladybug cockroach spider scorpion mosquito butterfly snail cricket | beetle fly worm`,
+  bug: `bug ant bee beetle spider scorpion fly butterfly snail cricket worm | ladybug cockroach mosquito`,
   building: `house house_buildings derelict_house_building office post_office hospital hotel school factory
     european_castle church mosque classical_building convenience_store hindu_temple hut synagogue
     | house_with_garden european_post_office bank love_hotel department_store japanese_castle wedding`,
-  cat: `cat black_cat lion_face tiger leopard smiley_cat joy_cat heart_eyes_cat kissing_cat pouting_cat crying_cat_face
-    | cat2 tiger2 smile_cat smirk_cat scream_cat`,
+  cat: `cat cat2 black_cat lion_face tiger leopard smiley_cat joy_cat heart_eyes_cat kissing_cat pouting_cat scream_cat
+    | tiger2 smile_cat smirk_cat crying_cat_face`,
   drink: `glass_of_milk coffee teapot sake champagne wine_glass tropical_drink beer tumbler_glass cup_with_straw
     beverage_box bubble_tea mate_drink | tea cocktail beers clinking_glasses`,
-  flower: `bouquet cherry_blossom lotus wilted_flower sunflower tulip hyacinth rosette | rose blossom hibiscus`,
+  flower: `bouquet cherry_blossom lotus wilted_flower blossom tulip hyacinth rosette | rose sunflower hibiscus`,
   fruit: `grapes melon watermelon tangerine lime banana pineapple apple pear cherries strawberry kiwifruit mango
     blueberries | lemon green_apple peach`,
-  hoofed: `horse moose donkey zebra_face deer bison cow ox pig pig2 boar ram goat camel llama giraffe_face
-    | racehorse cow2 water_buffalo sheep dromedary_camel`,
-  "sea-animal": `whale whale2 seal fish blowfish shark octopus squid crab lobster jellyfish
-    | dolphin tropical_fish shrimp`,
+  hoofed: `horse moose donkey zebra_face deer bison cow ox pig pig2 boar ram sheep goat camel llama giraffe_face
+    | racehorse cow2 water_buffalo dromedary_camel`,
+  "sea-animal": `whale seal tropical_fish blowfish shark dolphin octopus crab shrimp lobster jellyfish
+    | whale2 fish squid`,
   vehicle: `bus oncoming_bus minibus ambulance police_car taxi oncoming_taxi car oncoming_automobile pickup_truck truck
     tractor racing_car auto_rickshaw | trolleybus fire_engine oncoming_police_car blue_car articulated_lorry`,
 };

@@ -31,9 +31,9 @@ pub(super) fn with_object(scene: &Scene, object: &Object, background: &str, dice
     };
     if object.hidden > 0.08 {
         let shape = scene.clutter.last().map_or("shape", String::as_str);
-        caption.push_str(&format!(", partly behind {}", with_article(shape)));
+        caption = format!("{caption}, partly behind {}", with_article(shape));
     } else if !scene.clutter.is_empty() && dice.chance(0.5) {
-        caption.push_str(&format!(", near {}", list(&scene.clutter)));
+        caption = format!("{caption}, near {}", list(&scene.clutter));
     }
     caption
 }
@@ -66,14 +66,18 @@ pub(super) fn tags(scene: &Scene, keywords: &[String]) -> Vec<String> {
         add(&object.group);
         add(&class_noun(&scene.class));
         add(&object.name);
-        keywords.iter().for_each(|word| add(word));
+        for word in keywords {
+            add(word);
+        }
         add(object.colour.as_deref().unwrap_or_default());
         add(&object.size);
     } else {
         add(&scene.split);
     }
     add(&scene.background);
-    scene.clutter.iter().for_each(|shape| add(shape));
+    for shape in &scene.clutter {
+        add(shape);
+    }
     tags
 }
 

@@ -84,7 +84,7 @@ fn with_sprite(scene: &mut Scene, sprite: &Sprite, dice: &mut Dice) -> Canvas {
         colour: figure.colour().map(str::to_owned),
         hidden,
     };
-    scene.background = background.kind.name().to_owned();
+    background.kind.name().clone_into(&mut scene.background);
     scene.background_colours = background.kind.colours_used(&background.colours);
     scene.caption = caption::with_object(scene, &object, &background.phrase(), dice);
     scene.object = Some(object);
@@ -102,7 +102,7 @@ fn light(canvas: &mut Canvas, dice: &mut Dice) {
 }
 
 fn place((x, y): (f32, f32)) -> &'static str {
-    let third = |v: f32| (v > 28.0) as usize + (v > 36.0) as usize;
+    let third = |v: f32| usize::from(v > 28.0) + usize::from(v > 36.0);
     [["upper left", "top", "upper right"], ["left", "middle", "right"], ["lower left", "bottom", "lower right"]]
         [third(y)][third(x)]
 }
