@@ -24,7 +24,7 @@ pub(super) fn with_object(scene: &Scene, object: &Object, background: &str, dice
     let kind = with_article(&class_noun(&scene.class));
     let mut caption = match dice.below(6) {
         0 | 1 => format!("{full} {place} on {behind}"),
-        2 => format!("{behind} with {} {place}", with_article(&words(&[colour, name]))),
+        2 => format!("{} {place}, against {behind}", with_article(&words(&[colour, name]))),
         3 => format!("a {style} drawing of {} on {behind}", with_article(&words(&[colour, name]))),
         4 => format!("{full} {place}"),
         _ => format!("a picture of {kind}: {} {place}", with_article(&words(&[colour, name]))),
@@ -98,7 +98,8 @@ fn says_a_colour(name: &str) -> bool {
 /// "a cat", "an owl", "grapes".
 pub(super) fn with_article(phrase: &str) -> String {
     let head = phrase.split(" with ").next().unwrap_or(phrase);
-    let plural = ["grapes", "cherries", "blueberries", "houses", "glasses", "mugs", "arrows"];
+    let plural =
+        ["grapes", "cherries", "blueberries", "houses", "glasses", "mugs", "arrows", "jeans", "gloves", "shoes"];
     if plural.iter().any(|end| head.ends_with(end)) {
         return phrase.to_owned();
     }

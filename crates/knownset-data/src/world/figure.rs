@@ -24,6 +24,9 @@ impl Figure {
         let turn = Turn::from_half_tangent(dice.range(-0.14, 0.14));
         // Signs may carry writing, which has no mirror image.
         let mirror = if dice.chance(0.5) && sprite.emoji.group != "sign" { -1.0 } else { 1.0 };
+        // Narrower or wider by up to a fifth, leaning by up to a sixth.
+        let (stretch, lean) = (dice.range(1.0, 1.22), dice.range(-0.16, 0.16));
+        let (wide, high) = if dice.chance(0.5) { (1.0, stretch) } else { (stretch, 1.0) };
         let grade = Grade::draw(dice);
         let mut figure = Self { pixels: vec![[0.0; 4]; SIDE * SIDE], centre, size };
         let reach = size * 0.75;
@@ -33,7 +36,8 @@ impl Figure {
                 let mut sum = [0.0; 4];
                 for (dx, dy) in QUARTERS {
                     let (u, v) = turn.apply(x as f32 + dx - centre.0, y as f32 + dy - centre.1);
-                    let sample = sprite.sample(u * mirror / size, v / size, size);
+                    let u = (u + v * lean) * mirror * wide;
+                    let sample = sprite.sample(u / size, v * high / size, size);
                     sum = [0, 1, 2, 3].map(|c| sum[c] + sample[c]);
                 }
                 figure.pixels[y * SIDE + x] = grade.apply(sum.map(|v| v / 4.0));
