@@ -1,6 +1,7 @@
 //! What stands behind a sprite: the same kinds for known classes and for the unknown.
 
 use super::canvas::{Canvas, Clouds, SIDE, Turn};
+use super::caption::with_article;
 use super::colour::{self, Paint, mix};
 use super::dice::Dice;
 
@@ -75,21 +76,22 @@ impl Background {
         match self.kind {
             Kind::Plain => format!("plain {a} background"),
             Kind::Gradient => format!("background fading from {a} to {b}"),
-            Kind::Glow => format!("{a} background with a {b} glow"),
+            Kind::Glow => format!("{a} background with {} glow", with_article(b)),
             Kind::Stripes => format!("striped {a} and {b} background"),
             Kind::Checks => format!("checked {a} and {b} background"),
             Kind::Dots => format!("{a} background with {b} dots"),
             Kind::Clouds => format!("cloudy {a} and {b} background"),
             Kind::Blobs => format!("blotchy {a} and {b} background"),
-            Kind::Horizon => format!("{a} wall above a {b} floor"),
+            Kind::Horizon => format!("{a} wall above {} floor", with_article(b)),
         }
     }
 
     pub(super) fn paint(&self, dice: &mut Dice) -> Canvas {
         let [a, b] = self.colours.map(|paint| paint.rgb);
+        let b = mix(a, b, 0.7);
         let side = SIDE as f32;
         // Patterns are softened, so that they do not drown what stands before them.
-        let soft = mix(a, b, dice.range(0.35, 0.8));
+        let soft = mix(a, b, dice.range(0.2, 0.55));
         let turn = Turn::from_half_tangent(dice.range(-1.0, 1.0));
         let centre = (dice.range(0.0, side), dice.range(0.0, side));
         let local = move |x: f32, y: f32| turn.apply(x - centre.0, y - centre.1);

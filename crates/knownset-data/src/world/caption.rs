@@ -24,16 +24,16 @@ pub(super) fn with_object(scene: &Scene, object: &Object, background: &str, dice
     let kind = with_article(&class_noun(&scene.class));
     let mut caption = match dice.below(6) {
         0 | 1 => format!("{full} {place} on {behind}"),
-        2 => format!("{behind} with {} {place}", with_article(&words(&[colour, name]))),
+        2 => format!("{} {place}, against {behind}", with_article(&words(&[colour, name]))),
         3 => format!("a {style} drawing of {} on {behind}", with_article(&words(&[colour, name]))),
         4 => format!("{full} {place}"),
         _ => format!("a picture of {kind}: {} {place}", with_article(&words(&[colour, name]))),
     };
     if object.hidden > 0.08 {
         let shape = scene.clutter.last().map_or("shape", String::as_str);
-        caption.push_str(&format!(", partly behind {}", with_article(shape)));
+        caption = format!("{caption}, partly behind {}", with_article(shape));
     } else if !scene.clutter.is_empty() && dice.chance(0.5) {
-        caption.push_str(&format!(", near {}", list(&scene.clutter)));
+        caption = format!("{caption}, near {}", list(&scene.clutter));
     }
     caption
 }
@@ -66,14 +66,18 @@ pub(super) fn tags(scene: &Scene, keywords: &[String]) -> Vec<String> {
         add(&object.group);
         add(&class_noun(&scene.class));
         add(&object.name);
-        keywords.iter().for_each(|word| add(word));
+        for word in keywords {
+            add(word);
+        }
         add(object.colour.as_deref().unwrap_or_default());
         add(&object.size);
     } else {
         add(&scene.split);
     }
     add(&scene.background);
-    scene.clutter.iter().for_each(|shape| add(shape));
+    for shape in &scene.clutter {
+        add(shape);
+    }
     tags
 }
 
@@ -92,16 +96,15 @@ fn says_a_colour(name: &str) -> bool {
 }
 
 /// "a cat", "an owl", "grapes".
-fn with_article(phrase: &str) -> String {
+pub(super) fn with_article(phrase: &str) -> String {
     let head = phrase.split(" with ").next().unwrap_or(phrase);
-    let plural = ["grapes", "cherries", "blueberries", "houses", "glasses", "mugs", "pepper dots", "arrows"];
+    let plural =
+        ["grapes", "cherries", "blueberries", "houses", "glasses", "mugs", "arrows", "jeans", "gloves", "shoes"];
     if plural.iter().any(|end| head.ends_with(end)) {
         return phrase.to_owned();
     }
     let vowel = phrase.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
-    // Spoken with a consonant: "a unicorn"; with a vowel: nothing in the pack.
-    let an = vowel && !phrase.starts_with("uni") && !phrase.starts_with("eu");
-    format!("{} {phrase}", if an { "an" } else { "a" })
+    format!("{} {phrase}", if vowel { "an" } else { "a" })
 }
 
 /// "a disc", "a disc and a bar", "a disc, a bar and a ring".

@@ -47,9 +47,9 @@ fn with_sprite(scene: &mut Scene, sprite: &Sprite, dice: &mut Dice) -> Canvas {
     let mut canvas = background.paint(dice);
     let ground = background.colours[0].rgb;
 
-    for _ in 0..dice.pick(&[0, 0, 1, 1, 2, 3]) {
+    for _ in 0..dice.pick(&[0, 0, 0, 1, 1, 2]) {
         let centre = (dice.range(0.0, SIDE as f32), dice.range(0.0, SIDE as f32));
-        let radius = dice.range(3.0, 9.0);
+        let radius = dice.range(3.0, 7.0);
         let shape = Shape::draw(dice, centre, radius);
         canvas.shape(&shape, colour::draw_beside(dice, ground).rgb, dice.range(0.6, 1.0));
         scene.clutter.push(shape.outline.name().to_owned());
@@ -62,7 +62,7 @@ fn with_sprite(scene: &mut Scene, sprite: &Sprite, dice: &mut Dice) -> Canvas {
     figure.paint(&mut canvas);
 
     let mut hidden = 0.0;
-    if dice.chance(0.16) {
+    if dice.chance(0.12) {
         let (dx, dy) = Turn::from_half_tangent(dice.range(-1.0, 1.0)).apply(0.0, figure.size * 0.42);
         let side = if dice.chance(0.5) { 1.0 } else { -1.0 };
         let centre = (figure.centre.0 + dx * side, figure.centre.1 + dy * side);
@@ -84,7 +84,7 @@ fn with_sprite(scene: &mut Scene, sprite: &Sprite, dice: &mut Dice) -> Canvas {
         colour: figure.colour().map(str::to_owned),
         hidden,
     };
-    scene.background = background.kind.name().to_owned();
+    background.kind.name().clone_into(&mut scene.background);
     scene.background_colours = background.kind.colours_used(&background.colours);
     scene.caption = caption::with_object(scene, &object, &background.phrase(), dice);
     scene.object = Some(object);
@@ -94,7 +94,7 @@ fn with_sprite(scene: &mut Scene, sprite: &Sprite, dice: &mut Dice) -> Canvas {
 /// Makes the whole image a little brighter or darker, and grainy now and then.
 fn light(canvas: &mut Canvas, dice: &mut Dice) {
     let (gain, lift) = (dice.range(0.85, 1.1), dice.range(-10.0, 10.0));
-    let grain = if dice.chance(0.25) { dice.range(3.0, 12.0) } else { 0.0 };
+    let grain = if dice.chance(0.25) { dice.range(2.0, 8.0) } else { 0.0 };
     canvas.each(|pixel| {
         let speck = if grain > 0.0 { (dice.unit() - 0.5) * grain * 2.0 } else { 0.0 };
         pixel.map(|v| v * gain + lift + speck)
@@ -102,15 +102,15 @@ fn light(canvas: &mut Canvas, dice: &mut Dice) {
 }
 
 fn place((x, y): (f32, f32)) -> &'static str {
-    let third = |v: f32| (v > 26.0) as usize + (v > 38.0) as usize;
+    let third = |v: f32| usize::from(v > 28.0) + usize::from(v > 36.0);
     [["upper left", "top", "upper right"], ["left", "middle", "right"], ["lower left", "bottom", "lower right"]]
         [third(y)][third(x)]
 }
 
 fn size(pixels: f32) -> &'static str {
     match pixels {
-        p if p < 33.0 => "small",
-        p if p < 43.0 => "medium",
+        p if p < 42.0 => "small",
+        p if p < 51.0 => "medium",
         _ => "large",
     }
 }

@@ -17,13 +17,16 @@ pub(super) struct Figure {
 
 impl Figure {
     pub(super) fn draw(dice: &mut Dice, sprite: &Sprite) -> Self {
-        let size = dice.range(24.0, 52.0);
+        let size = dice.range(34.0, 60.0);
         // A corner may reach out of the image, the middle of a side hardly.
         let margin = size * 0.45;
         let centre = [0; 2].map(|_| dice.range(margin, SIDE as f32 - margin)).into();
-        let turn = Turn::from_half_tangent(dice.range(-0.2, 0.2));
+        let turn = Turn::from_half_tangent(dice.range(-0.14, 0.14));
         // Signs may carry writing, which has no mirror image.
         let mirror = if dice.chance(0.5) && sprite.emoji.group != "sign" { -1.0 } else { 1.0 };
+        // Narrower or wider by up to a fifth, leaning by up to a sixth.
+        let (stretch, lean) = (dice.range(1.0, 1.22), dice.range(-0.16, 0.16));
+        let (wide, high) = if dice.chance(0.5) { (1.0, stretch) } else { (stretch, 1.0) };
         let grade = Grade::draw(dice);
         let mut figure = Self { pixels: vec![[0.0; 4]; SIDE * SIDE], centre, size };
         let reach = size * 0.75;
@@ -33,7 +36,8 @@ impl Figure {
                 let mut sum = [0.0; 4];
                 for (dx, dy) in QUARTERS {
                     let (u, v) = turn.apply(x as f32 + dx - centre.0, y as f32 + dy - centre.1);
-                    let sample = sprite.sample(u * mirror / size, v / size, size);
+                    let u = (u + v * lean) * mirror * wide;
+                    let sample = sprite.sample(u / size, v * high / size, size);
                     sum = [0, 1, 2, 3].map(|c| sum[c] + sample[c]);
                 }
                 figure.pixels[y * SIDE + x] = grade.apply(sum.map(|v| v / 4.0));
@@ -127,7 +131,7 @@ struct Grade {
 impl Grade {
     fn draw(dice: &mut Dice) -> Self {
         // Mostly a shade off; now and then another colour altogether, so that colour alone does not tell a class.
-        let half = if dice.chance(0.12) { dice.range(-1.2, 1.2) } else { dice.range(-0.12, 0.12) };
+        let half = if dice.chance(0.04) { dice.range(-1.2, 1.2) } else { dice.range(-0.08, 0.08) };
         let Turn { cos, sin } = Turn::from_half_tangent(half);
         // Rotation about the grey axis (1, 1, 1); 0.577… is 1/√3.
         let (third, s) = ((1.0 - cos) / 3.0, sin * 0.577_350_26);
@@ -135,7 +139,7 @@ impl Grade {
         Self {
             hue: [[a, b, c], [c, a, b], [b, c, a]],
             tint: colour::draw(dice).rgb,
-            share: if dice.chance(0.3) { dice.range(0.05, 0.25) } else { 0.0 },
+            share: if dice.chance(0.2) { dice.range(0.05, 0.2) } else { 0.0 },
             gain: dice.range(0.82, 1.12),
         }
     }
@@ -149,5 +153,38 @@ impl Grade {
             (tinted * self.gain).clamp(0.0, a)
         });
         [graded[0], graded[1], graded[2], a]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dice::Dice;
+    use super::super::sprites::pack;
+    use super::{Figure, SIDE};
+
+    #[test]
+    fn the_box_holds_the_opaque_pixels_and_touches_them_on_every_side() {
+        for (i, sprite) in pack().expect("the pack loads").iter().enumerate().step_by(3) {
+            let figure = Figure::draw(&mut Dice::new("box", i), sprite);
+            let bbox = figure.bbox();
+            let (columns, rows) = (bbox.x..bbox.x + bbox.width, bbox.y..bbox.y + bbox.height);
+            let opaque: Vec<(u32, u32)> = (0..SIDE * SIDE)
+                .filter(|&k| figure.pixels[k][3] >= 25.5)
+                .map(|k| ((k % SIDE) as u32, (k / SIDE) as u32))
+                .collect();
+            assert!(opaque.iter().all(|(x, y)| columns.contains(x) && rows.contains(y)));
+            assert!(opaque.iter().any(|p| p.0 == columns.start) && opaque.iter().any(|p| p.0 + 1 == columns.end));
+            assert!(opaque.iter().any(|p| p.1 == rows.start) && opaque.iter().any(|p| p.1 + 1 == rows.end));
+        }
+    }
+
+    #[test]
+    fn colours_stay_below_their_cover() {
+        for (i, sprite) in pack().expect("the pack loads").iter().enumerate().step_by(11) {
+            let figure = Figure::draw(&mut Dice::new("cover", i), sprite);
+            for [r, g, b, a] in &figure.pixels {
+                assert!((0.0..=255.01).contains(a) && [r, g, b].iter().all(|v| (0.0..=*a).contains(*v)));
+            }
+        }
     }
 }

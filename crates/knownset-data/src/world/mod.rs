@@ -1,6 +1,6 @@
 //! Sprite World: the project's own little ImageNet, drawn on demand.
 //!
-//! About 340 openly licensed emoji in up to three art styles (Noto, Twemoji, Fluent), composed at 64x64 onto varied
+//! About 350 openly licensed emoji in up to three art styles (Noto, Twemoji, Fluent), composed at 64x64 onto varied
 //! backgrounds with position, size, rotation, colour, light, clutter and partial occlusion. Ten known classes; unknown
 //! classes near to them; flags, symbols, faces, textures and noise far from them. Every image comes with its class, the
 //! object's identity, box, colour and place, a caption and tags ([`Scene`]).

@@ -39,13 +39,15 @@ pub(super) enum Content {
 
 /// The ten known classes, sorted; a class's label is its place here.
 pub const CLASSES: &[&str] =
-    &["bird", "bug", "building", "cat", "drink", "flower", "fruit", "hoofed", "sea-animal", "vehicle"];
+    &["bird", "building", "cat", "clock", "drink", "flower", "fruit", "sea-animal", "shoe", "vehicle"];
 
-const NEAR: &[&str] = &["aircraft", "bear", "boat", "dish", "dog", "reptile", "rodent", "train", "tree", "vegetable"];
+const NEAR: &[&str] = &["aircraft", "boat", "bug", "clothing", "dish", "dog", "hoofed", "rodent", "tree", "vegetable"];
 
 /// Every split.
 ///
-/// `train` and {`val`, `test`} share no emoji: whatever `test` shows, training never saw, in any style. `val` and `test`
+/// `train` and {`val`, `test`} share no emoji: whatever `test` shows, training never saw, in any style. The held-out emoji
+/// were chosen by hand to have kin in training (a goose, where training has a swan), so that a small network trained on
+/// four thousand images can tell most of them: accuracies here compare methods, they do not measure generalisation. `val` and `test`
 /// show the same held-out emoji in other images, so that they are exchangeable: a threshold calibrated on `val` keeps its
 /// promise on `test`.
 pub const SPLITS: &[SplitInfo] = &[

@@ -1,0 +1,180 @@
+//! What Sprite World promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use knownset_data::world::{CLASSES, SIDE, SPLITS, SplitKind, World, WorldError, WorldSplit};
+use sha2::{Digest, Sha256};
+
+fn open(split: &str) -> WorldSplit {
+    World::open("sprites", split).expect("a listed split opens")
+}
+
+/// The emoji a split shows. Every sprite of a class has its turn within the first hundred images of the class.
+fn emoji(split: &str) -> BTreeSet<String> {
+    let split = open(split);
+    let per_class = split.len() / split.info().classes.len();
+    (0..split.len())
+        .filter(|i| i % per_class < 100)
+        .filter_map(|i| split.scene(i).object)
+        .map(|object| object.codepoint)
+        .collect()
+}
+
+#[test]
+fn an_image_is_the_same_on_every_thread_and_in_any_order() {
+    let split = open("train");
+    let forward: Vec<_> = (0..24).map(|i| split.draw(i * 160)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let split = open("train");
+                for i in (0..24).rev() {
+                    assert_eq!(split.image(i * 160), forward[i].1);
+                    assert_eq!(split.scene(i * 160), forward[i].0);
+                }
+            });
+        }
+    });
+}
+
+/// A change of any image or caption is a new version of the world: bump `WORLD_VERSION`, then write the file again with
+/// `KNOWNSET_BLESS=1 cargo test -p knownset-data --test world`.
+#[test]
+fn images_and_scenes_are_those_of_this_version() {
+    let mut digests = BTreeMap::new();
+    for info in SPLITS {
+        let split = open(info.name);
+        let mut digest = Sha256::new();
+        for k in 0..20 {
+            let (scene, image) = split.draw(k * (split.len() / 20) + k);
+            digest.update(image.as_raw());
+            digest.update(serde_json::to_vec(&scene).expect("a scene is JSON"));
+        }
+        let mut hex = String::new();
+        for byte in digest.finalize() {
+            write!(hex, "{byte:02x}").expect("a string takes any text");
+        }
+        digests.insert(info.name, hex);
+    }
+    let found = serde_json::to_string_pretty(&digests).expect("a map is JSON") + "\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/world.json");
+    if std::env::var_os("KNOWNSET_BLESS").is_some() {
+        fs_err::write(path, &found).expect("the golden file can be written");
+    }
+    assert_eq!(found, fs_err::read_to_string(path).expect("the golden file exists"));
+}
+
+#[test]
+fn no_emoji_is_both_trained_on_and_tested_on() {
+    let (train, val, test) = (emoji("train"), emoji("val"), emoji("test"));
+    assert!(train.is_disjoint(&test));
+    assert!(train.is_disjoint(&val));
+    assert_eq!(val, test, "val and test are exchangeable: the same emoji, other images");
+    assert_ne!(open("val").image(0), open("test").image(0));
+}
+
+#[test]
+fn no_unknown_emoji_is_of_a_known_class() {
+    let known = &emoji("train") | &emoji("test");
+    let known_classes: BTreeSet<&str> = CLASSES.iter().copied().collect();
+    for info in SPLITS.iter().filter(|info| info.kind != SplitKind::Known) {
+        assert!(emoji(info.name).is_disjoint(&known), "{} shares an emoji with a known class", info.name);
+        assert!(info.classes.iter().all(|class| !known_classes.contains(class)), "{}", info.name);
+        assert!((0..info.images).step_by(50).all(|i| open(info.name).label(i) == -1));
+    }
+}
+
+#[test]
+fn clutter_is_geometry_only() {
+    let shapes = ["disc", "square", "triangle", "ring", "bar"];
+    for split in ["train", "near", "flags"].map(open) {
+        let clutter = (0..split.len()).step_by(7).flat_map(|i| split.scene(i).clutter);
+        assert!(clutter.into_iter().all(|name| shapes.contains(&name.as_str())));
+    }
+}
+
+#[test]
+fn backgrounds_are_shared_by_the_known_and_the_unknown() {
+    let kinds = |split: &str| -> BTreeSet<String> {
+        let split = open(split);
+        (0..split.len()).step_by(5).map(|i| split.scene(i).background).collect()
+    };
+    let train = kinds("train");
+    for split in ["test", "near", "flags", "symbols", "faces"] {
+        assert_eq!(kinds(split), train, "{split}");
+    }
+}
+
+#[test]
+fn classes_are_balanced_and_ids_sorted() {
+    for info in SPLITS {
+        let split = open(info.name);
+        assert_eq!(split.len(), info.images);
+        let mut counts = BTreeMap::new();
+        let mut last = String::new();
+        for i in 0..split.len() {
+            let id = split.id(i);
+            assert!(last < id, "{last} comes before {id}");
+            let class = id.split('/').nth(1).expect("split/class/number").to_owned();
+            let label = CLASSES.iter().position(|known| *known == class).map_or(-1, |place| place as i64);
+            assert_eq!(split.label(i), label, "{id}");
+            *counts.entry(class).or_insert(0) += 1;
+            last = id;
+        }
+        assert_eq!(counts.len(), info.classes.len());
+        assert!(counts.values().all(|&n| n * info.classes.len() == info.images), "{counts:?}");
+    }
+}
+
+/// That a box holds its object is tested beside `Figure::bbox`, which sees the object alone.
+#[test]
+fn boxes_are_inside_the_image_and_scenes_complete() {
+    for info in SPLITS {
+        let split = open(info.name);
+        for i in (0..split.len()).step_by(3) {
+            let scene = split.scene(i);
+            assert_eq!(scene.id, split.id(i));
+            assert!(!scene.caption.is_empty() && !scene.tags.is_empty() && !scene.background.is_empty());
+            let tags: BTreeSet<_> = scene.tags.iter().collect();
+            assert_eq!(tags.len(), scene.tags.len(), "{:?}", scene.tags);
+            let Some(object) = scene.object else {
+                assert!(["textures", "noise"].contains(&info.name));
+                continue;
+            };
+            let bbox = object.bbox;
+            assert!(bbox.x + bbox.width <= SIDE as u32 && bbox.y + bbox.height <= SIDE as u32, "{}", scene.id);
+            assert!(bbox.width.max(bbox.height) >= 20 && bbox.width.min(bbox.height) >= 4, "{}: {bbox:?}", scene.id);
+            assert!((0.0..0.6).contains(&object.hidden), "{}: {}", scene.id, object.hidden);
+        }
+    }
+}
+
+#[test]
+fn captions_vary_and_articles_agree() {
+    let split = open("train");
+    let captions: BTreeSet<String> = (0..1000).map(|i| split.scene(i * 4).caption).collect();
+    assert!(captions.len() > 950, "{} distinct captions of 1000", captions.len());
+    for caption in &captions {
+        let words: Vec<&str> = caption.split([' ', ',', ':']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let vowel = pair[1].starts_with(['a', 'e', 'i', 'o', 'A', 'E', 'I', 'O']);
+            let wrong = if vowel { "a" } else { "an" };
+            assert_ne!(pair[0], wrong, "{caption}");
+        }
+    }
+}
+
+#[test]
+fn unknown_names_are_answered_with_the_known_ones() {
+    let message = World::open("sprites", "tset").expect_err("no such split").to_string();
+    assert!(message.contains("\"tset\"") && message.contains("train, val, test, near"), "{message}");
+    let error = World::open("imagenet", "test").expect_err("no such world");
+    assert!(matches!(&error, WorldError::UnknownWorld { name, known } if name == "imagenet" && known == &["sprites"]));
+}
+
+#[test]
+#[should_panic(expected = "image 1000 of split \"test\", which has 1000")]
+fn an_index_beyond_the_split_panics_as_a_slice_does() {
+    open("test").image(1000);
+}
