@@ -125,7 +125,7 @@ struct Frozen {
 
 impl Frozen {
     /// One thread's share of a batch: `[n, 3, side, side]` → `n * d` embedding values.
-    fn embed(&self, images: ArrayView4<'_, f32>) -> Vec<f32> {
+    fn embed(&self, images: &ArrayView4<'_, f32>) -> Vec<f32> {
         let (n, channels, height, width) = images.dim();
         let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
         self.network.embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect()
@@ -136,7 +136,7 @@ impl Backbone for Frozen {
     fn forward(&self, batch: ArrayView4<'_, f32>) -> Output {
         let (n, width) = (batch.len_of(Axis(0)), self.head.weight.ncols());
         let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), CHUNK).collect();
-        let rows: Vec<f32> = chunks.into_par_iter().flat_map_iter(|images| self.embed(images)).collect();
+        let rows: Vec<f32> = chunks.into_par_iter().flat_map_iter(|images| self.embed(&images)).collect();
         let embedding = Array2::from_shape_vec((n, width), rows).expect("the network's width is its head's");
         let logits = logits(&self.head, &embedding);
         Output { logits: Some(logits), embedding }

@@ -1,5 +1,7 @@
 //! Integration tests of `knownset-nn`.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests too")]
+
 mod bad_weights;
 mod hashed;
 mod layers;
