@@ -18,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod checks;
+pub mod checks;
 mod detectors;
 mod fitted;
 mod input;

@@ -8,7 +8,28 @@ use crate::detectors as d;
 use crate::spec::{Entry, ParamError, Spec};
 
 /// Every detector, in the order tables show them.
-pub static DETECTORS: &[&Entry] = &[&d::msp::ENTRY, &d::ebo::ENTRY, &d::mds::ENTRY, &d::knn::ENTRY];
+pub static DETECTORS: &[&Entry] = &[
+    &d::msp::ENTRY,
+    &d::temp_scale::ENTRY,
+    &d::mls::ENTRY,
+    &d::ebo::ENTRY,
+    &d::generalized_entropy::ENTRY,
+    &d::entropy::ENTRY,
+    &d::klm::ENTRY,
+    &d::openmax::ENTRY,
+    &d::mds::ENTRY,
+    &d::rmds::ENTRY,
+    &d::knn::ENTRY,
+    &d::vim::ENTRY,
+    &d::residual::ENTRY,
+    &d::she::ENTRY,
+    &d::fdbd::ENTRY,
+    &d::grad_norm::ENTRY,
+    &d::react::ENTRY,
+    &d::ash_s::ENTRY,
+    &d::scale::ENTRY,
+    &d::dice::ENTRY,
+];
 
 /// A detector with parameters, ready to be fitted.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
+use crate::spec::Batch;
+
 /// Fewest rows worth a task of their own.
 const ROWS: usize = 64;
 /// Rows in a block of [`map_blocks`].
@@ -28,6 +30,18 @@ pub(crate) fn map_rows_with<S>(
             None => score(scratch, &rows.row(row).to_vec()),
         })
         .collect()
+}
+
+/// One number per image, from its logits and its embedding.
+pub(crate) fn map_pairs(batch: &Batch<'_>, score: impl Fn(&[f32], &[f32]) -> f64 + Sync + Send) -> Vec<f64> {
+    let row = |row: usize| {
+        let (logits, embedding) = (batch.logits.row(row), batch.embedding.row(row));
+        match (logits.as_slice(), embedding.as_slice()) {
+            (Some(logits), Some(embedding)) => score(logits, embedding),
+            _ => score(&logits.to_vec(), &embedding.to_vec()),
+        }
+    };
+    (0..batch.embedding.nrows()).into_par_iter().with_min_len(ROWS).map(row).collect()
 }
 
 /// One number per row, computed a block of rows at a time.
@@ -67,14 +81,14 @@ pub(crate) fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     largest + values.map(|value| (value - largest).exp()).sum::<f64>().ln()
 }
 
-/// Writes the softmax of a row and returns log Σ exp.
-pub(crate) fn softmax(row: &[f32], out: &mut Vec<f64>) -> f64 {
+/// Writes softmax(b · row) and returns log Σ exp(b · row).
+pub(crate) fn softmax(row: &[f32], b: f64, out: &mut Vec<f64>) -> f64 {
     let largest = max(row);
     out.clear();
-    out.extend(row.iter().map(|&value| (f64::from(value) - largest).exp()));
+    out.extend(row.iter().map(|&value| (b * (f64::from(value) - largest)).exp()));
     let sum: f64 = out.iter().sum();
     out.iter_mut().for_each(|value| *value /= sum);
-    largest + sum.ln()
+    b * largest + sum.ln()
 }
 
 /// Euclidean length.
@@ -115,7 +129,7 @@ mod tests {
     fn log_sum_exp_does_not_overflow() {
         assert_eq!(log_sum_exp([1e4, 1e4].into_iter()), 1e4 + 2_f64.ln());
         let mut p = Vec::new();
-        assert_eq!(softmax(&[-1e4, 1e4], &mut p), 1e4);
+        assert_eq!(softmax(&[-1e4, 1e4], 1.0, &mut p), 1e4);
         assert_eq!(p, [0.0, 1.0]);
     }
 }

@@ -1,1 +1,0 @@
-//! Checks that every detector passes.

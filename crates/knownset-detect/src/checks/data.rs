@@ -1,0 +1,130 @@
+//! Features that look like those of a small trained network, made from a seed.
+
+use knownset_core::{Features, Head};
+use ndarray::{Array1, Array2, array};
+
+use crate::fitted::Fitted;
+use crate::input::FitInput;
+use crate::registry::Chosen;
+
+/// Classes, and rectified activations that belong to each.
+pub(super) const CLASSES: usize = 4;
+const OWN: usize = 4;
+/// Activations that belong to no class.
+pub(super) const SPARE: usize = 8;
+
+/// SplitMix64 (Steele, Lea, Flood 2014), summed to something bell-shaped.
+struct Noise(u64);
+
+impl Noise {
+    fn uniform(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1_u32 << 24) as f32
+    }
+
+    /// Mean 0, variance 1.
+    fn bell(&mut self) -> f32 {
+        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
+    }
+}
+
+fn head(spare: usize) -> Head {
+    let mut noise = Noise(99);
+    let weight = Array2::from_shape_fn((CLASSES, CLASSES * OWN + spare), |(class, d)| {
+        let part = match d / OWN {
+            own if own == class => 1.0,
+            other if other < CLASSES => -0.3,
+            _ => 0.0,
+        };
+        part + 0.02 * noise.bell()
+    });
+    Head { weight, bias: array![0.1, -0.1, 0.05, 0.0] }
+}
+
+/// n rows of d = 16 + spare activations; `level(class, d, bell)` before the rectifier.
+fn features(n: usize, spare: usize, seed: u64, level: impl Fn(usize, usize, f32) -> f32) -> Features {
+    let mut noise = Noise(seed);
+    let labels = Array1::from_shape_fn(n, |row| (row % CLASSES) as i64);
+    let embedding = Array2::from_shape_fn((n, CLASSES * OWN + spare), |(row, d)| {
+        level(row % CLASSES, d / OWN, noise.bell()).max(0.0)
+    });
+    let head = head(spare);
+    let logits = embedding.dot(&head.weight.t()) + &head.bias;
+    let labels = Some(labels);
+    Features { labels, logits: Some(logits), embedding: Some(embedding), head: Some(head), ..Features::default() }
+}
+
+/// Images of the known classes, a few of them misclassified.
+pub(super) fn known(n: usize, spare: usize, seed: u64) -> Features {
+    features(n, spare, seed, |class, group, bell| match group {
+        own if own == class => 1.5 + bell,
+        other if other < CLASSES => 0.2 + 0.5 * bell,
+        _ => 0.2 * bell,
+    })
+}
+
+/// Images of nothing known: the activations that belong to no class respond, the others hardly.
+pub(super) fn far(n: usize, seed: u64) -> Features {
+    features(n, SPARE, seed, |_, group, bell| if group < CLASSES { 0.1 * bell } else { 2.0 + bell })
+}
+
+/// The training features of most checks.
+pub(super) fn train() -> Features {
+    known(240, SPARE, 1)
+}
+
+/// The features to score of most checks: in- and out-of-distribution, more than one block of them.
+pub(super) fn test() -> Features {
+    let (near, far) = (known(200, SPARE, 2), far(100, 3));
+    let both = |a: &Option<Array2<f32>>, b: &Option<Array2<f32>>| {
+        let (a, b) = (a.as_ref()?, b.as_ref()?);
+        ndarray::concatenate(ndarray::Axis(0), &[a.view(), b.view()]).ok()
+    };
+    Features {
+        logits: both(&near.logits, &far.logits),
+        embedding: both(&near.embedding, &far.embedding),
+        ..Features::default()
+    }
+}
+
+pub(super) fn fit(chosen: &Chosen, train: &Features) -> Result<Fitted, String> {
+    let input = FitInput::new(train, None).map_err(|error| format!("no input: {error}"))?;
+    Fitted::fit(chosen, &input).map_err(|error| format!("does not fit: {error}"))
+}
+
+/// Scores, which are as many as the rows.
+pub(super) fn score(fitted: &Fitted, features: &Features) -> Result<Vec<f64>, String> {
+    let scores = fitted.score(features).map_err(|error| format!("does not score: {error}"))?;
+    if scores.len() == features.len() {
+        return Ok(scores);
+    }
+    Err(format!("{} scores for {} rows", scores.len(), features.len()))
+}
+
+/// Fits, and scores the usual rows.
+pub(super) fn fit_and_score(chosen: &Chosen, train: &Features) -> Result<Vec<f64>, String> {
+    score(&fit(chosen, train)?, &test())
+}
+
+/// The first pair that differs in a bit.
+pub(super) fn same_bits(a: &[f64], b: &[f64]) -> Result<(), String> {
+    if a.len() != b.len() {
+        return Err(format!("{} scores against {}", a.len(), b.len()));
+    }
+    match a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits()) {
+        None => Ok(()),
+        Some(row) => Err(format!("row {row} scores {} and {}", a[row], b[row])),
+    }
+}
+
+/// The first pair that differs by more than rounding.
+pub(super) fn close(a: &[f64], b: &[f64]) -> Result<(), String> {
+    match a.iter().zip(b).position(|(a, b)| (a - b).abs() > 1e-9 * (1.0 + a.abs())) {
+        None if a.len() == b.len() => Ok(()),
+        None => Err(format!("{} scores against {}", a.len(), b.len())),
+        Some(row) => Err(format!("row {row} scores {} and {}", a[row], b[row])),
+    }
+}
