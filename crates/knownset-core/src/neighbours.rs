@@ -12,6 +12,8 @@ use crate::linalg::multiply_transposed_f32;
 const QUERIES: usize = 128;
 /// Bank rows per block.
 const BANK: usize = 1024;
+/// Similarities compared with the floor at once.
+const LANE: usize = 64;
 
 /// Reference vectors, each scaled to unit length.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,13 +186,19 @@ impl Kept {
     }
 
     fn add(&mut self, first_row: usize, similarity: &[f32]) {
-        for (offset, &value) in similarity.iter().enumerate() {
-            if value >= self.floor {
-                self.pairs.push((value, first_row + offset));
+        for (index, lane) in similarity.chunks(LANE).enumerate() {
+            // Nearly every lane lies all below the floor; counting has no branches, so it becomes vector compares.
+            if lane.iter().filter(|value| **value >= self.floor).count() == 0 {
+                continue;
             }
-        }
-        if self.pairs.len() > 4 * self.k + 64 {
-            self.prune();
+            for (offset, &value) in lane.iter().enumerate() {
+                if value >= self.floor {
+                    self.pairs.push((value, first_row + index * LANE + offset));
+                }
+            }
+            if self.pairs.len() > 4 * self.k + 64 {
+                self.prune();
+            }
         }
     }
 

@@ -4,6 +4,8 @@
 //! like a trained network's: rectified, clustered by class, a head that mostly finds the cluster. Beside it,
 //! `pytorch_ood.py` measures pytorch-ood on features made the same way.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark may panic and says what it runs on")]
+
 use std::sync::OnceLock;
 
 use divan::Bencher;

@@ -290,3 +290,55 @@ fn remember<T>(
 ) -> Result<&T, FitError> {
     cell.get_or_init(compute).as_ref().map_err(|error| error.clone().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::fitted::Fitted;
+    use crate::registry::select;
+
+    fn features(embedding: Array2<f32>, labels: Array1<i64>) -> Features {
+        let head = Some(Head { weight: array![[1.0, 0.0], [0.0, 1.0]], bias: array![0.0, 0.0] });
+        Features {
+            logits: Some(embedding.clone()),
+            embedding: Some(embedding),
+            labels: Some(labels),
+            head,
+            ..Features::default()
+        }
+    }
+
+    #[test]
+    fn validation_images_are_used_where_there_are_some() {
+        let train = features(array![[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]], array![0, 1, UNKNOWN]);
+        let val = features(array![[5.0, 0.0], [0.0, 7.0], [0.0, 7.0]], array![0, 1, 0]);
+        let alone = FitInput::new(&train, None).unwrap();
+        assert_eq!(alone.val_logits().unwrap(), array![[1.0, 0.0], [0.0, 1.0]]);
+        let both = FitInput::new(&train, Some(&val)).unwrap();
+        assert_eq!(both.val_labels().unwrap(), array![0, 1, 0]);
+        for detector in ["temp-scale", "klm", "react"] {
+            let chosen = &select(detector).unwrap()[0];
+            let score = |input| Fitted::fit(chosen, input).unwrap().score(&val).unwrap();
+            assert_ne!(score(&alone), score(&both), "{detector}");
+        }
+    }
+
+    const UNKNOWN: i64 = knownset_core::UNKNOWN_LABEL;
+
+    #[test]
+    fn unusable_input_is_refused_with_its_numbers() {
+        let train = features(array![[1.0, 0.0]], array![0]);
+        let narrow = Features { logits: Some(array![[1.0]]), ..Features::default() };
+        let error = FitInput::new(&train, Some(&narrow)).unwrap_err().to_string();
+        assert_eq!(error, "`logits` has 2 columns in the training features but 1 in the validation features");
+        let nobody = features(array![[1.0, 0.0]], array![UNKNOWN]);
+        assert!(matches!(FitInput::new(&nobody, None), Err(FitError::Empty { set: "training" })));
+        let input = FitInput::new(&train, None).unwrap();
+        let message = |text: &str| Fitted::fit(&select(text).unwrap()[0], &input).unwrap_err().to_string();
+        assert_eq!(message("knn"), "k = 50 neighbours were asked for, but there are only 1 training images");
+        assert_eq!(message("openmax"), "class 0 has 1 correctly classified training image(s), at least 3 are needed");
+        assert_eq!(message("vim:dim=2"), "dim = 2 leaves no residual of an embedding of width 2: choose a smaller dim");
+    }
+}

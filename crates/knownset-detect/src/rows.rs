@@ -87,7 +87,9 @@ pub(crate) fn softmax(row: &[f32], b: f64, out: &mut Vec<f64>) -> f64 {
     out.clear();
     out.extend(row.iter().map(|&value| (b * (f64::from(value) - largest)).exp()));
     let sum: f64 = out.iter().sum();
-    out.iter_mut().for_each(|value| *value /= sum);
+    for value in out.iter_mut() {
+        *value /= sum;
+    }
     b * largest + sum.ln()
 }
 

@@ -32,7 +32,7 @@ impl EnergyHead {
         map_blocks(rows, |rows| {
             let mut rows = rows.to_owned();
             let factors: Vec<f64> =
-                rows.outer_iter_mut().map(|mut row| row.as_slice_mut().map_or(1.0, |row| shape(row))).collect();
+                rows.outer_iter_mut().map(|mut row| row.as_slice_mut().map_or(1.0, &shape)).collect();
             let logits = project(rows.view(), self.weight.view());
             let energy = |(row, factor): (ndarray::ArrayView1<'_, f64>, f64)| {
                 log_sum_exp(row.iter().zip(&self.bias).map(|(value, bias)| factor * value + bias))

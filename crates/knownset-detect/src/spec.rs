@@ -45,6 +45,7 @@ pub struct Info {
 
 /// What a detector reads of the training features; of `logits` and `embedding` also when it scores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of arrays, read by name")]
 pub struct Needs {
     /// Classifier outputs.
     pub logits: bool,

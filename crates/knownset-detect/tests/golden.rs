@@ -13,7 +13,7 @@ fn tolerance(name: &str) -> f64 {
 
 fn f32<D: Dimension>(file: &TensorFile, name: &str) -> ndarray::Array<f32, D> {
     match &file.tensors[name] {
-        Tensor::F32(array) => array.clone().into_dimensionality().unwrap(),
+        Tensor::F32(array) => array.clone().into_dimensionality().expect("the rank asked for"),
         other => panic!("{name}: {other:?}"),
     }
 }

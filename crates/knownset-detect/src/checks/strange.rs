@@ -16,7 +16,7 @@ pub(super) fn few_rows(chosen: &Chosen) -> Result<(), String> {
 
 pub(super) fn one_class(chosen: &Chosen) -> Result<(), String> {
     let first = |features: Features| Features {
-        labels: features.labels.map(|labels| labels * 0),
+        labels: features.labels.map(|labels| labels.mapv(|_| 0)),
         logits: features.logits.map(|logits| logits.slice_move(ndarray::s![.., ..1])),
         head: features.head.map(|head| Head {
             weight: head.weight.slice_move(ndarray::s![..1, ..]),

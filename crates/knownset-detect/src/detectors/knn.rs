@@ -58,9 +58,7 @@ struct KthNeighbour {
 
 impl Scorer for KthNeighbour {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
-        let mut scores = self.bank.kth_squared_distance(batch.embedding, self.k);
-        scores.iter_mut().for_each(|score| *score = -*score);
-        scores
+        self.bank.kth_squared_distance(batch.embedding, self.k).into_iter().map(|distance| -distance).collect()
     }
 
     fn state(&self) -> State {

@@ -112,9 +112,9 @@ impl Weibull {
         for _ in 0..200 {
             let (value, derivative) = slope(k);
             if value > 0.0 {
-                high = k
+                high = k;
             } else {
-                low = k
+                low = k;
             }
             let newton = k - value / derivative;
             let next = if newton > low && newton < high { newton } else { f64::midpoint(low, high) };

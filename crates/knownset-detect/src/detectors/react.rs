@@ -52,7 +52,9 @@ struct Clipped {
 impl Scorer for Clipped {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
         self.head.score(batch.embedding, |row| {
-            row.iter_mut().for_each(|value| *value = value.min(self.threshold));
+            for value in row {
+                *value = value.min(self.threshold);
+            }
             1.0
         })
     }

@@ -37,9 +37,7 @@ struct NegativeResidual(NullSpace);
 
 impl Scorer for NegativeResidual {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
-        let mut scores = self.0.residuals(batch.embedding);
-        scores.iter_mut().for_each(|score| *score = -*score);
-        scores
+        self.0.residuals(batch.embedding).into_iter().map(|residual| -residual).collect()
     }
 
     fn state(&self) -> State {

@@ -67,9 +67,9 @@ fn best_temperature(logits: ArrayView2<'_, f32>, labels: ArrayView1<'_, i64>) ->
             break;
         }
         if slope > 0.0 {
-            high = b
+            high = b;
         } else {
-            low = b
+            low = b;
         }
         let newton = b - slope / moment(b, true);
         let next = if newton > low && newton < high { newton } else { f64::midpoint(low, high) };
