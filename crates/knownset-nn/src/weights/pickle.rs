@@ -167,14 +167,14 @@ pub(super) fn texts(pickle: &Pickle) -> impl Iterator<Item = &str> {
 
 /// Copies the planned tensors out of their storages into row-major order.
 ///
-/// Nothing is allocated before the tensor is known to lie inside its storage with no element used twice as often as
-/// there are elements, and all tensors together are bounded by four values per byte of storage.
+/// Nothing is allocated before the tensor is known to lie inside its storage and to have no more elements than it, and
+/// all tensors together are bounded by one value per byte of storage, so sharing a storage cannot multiply a file.
 pub(super) fn materialise(
     plans: BTreeMap<String, TensorPlan>,
     storages: &HashMap<StorageKey, &[u8]>,
     path: &Path,
 ) -> Result<BTreeMap<String, HostTensor>, WeightsError> {
-    let mut budget = storages.values().map(|bytes| bytes.len()).sum::<usize>().saturating_mul(4);
+    let mut budget = storages.values().map(|bytes| bytes.len()).sum::<usize>();
     let mut tensors = BTreeMap::new();
     for (name, plan) in plans {
         let bytes = storages.get(&plan.storage).copied().unwrap_or_default();

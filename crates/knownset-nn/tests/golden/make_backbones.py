@@ -3,7 +3,7 @@
 Weights and inputs are not stored: both sides compute them from names with `hashed` (tests/it/hashed.rs is its twin).
 Stored is what the reference says, a few KB: logits and embedding of two images per network.
 
-Made with Python 3.13, torch 2.13.0, torchvision and timm as printed when it runs:
+Made with Python 3.11, torch 2.13.0, torchvision 0.28.0, timm 1.0.31:
     python make_backbones.py
 """
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def main():
-    # 4098 does not fit a half's or a bfloat16's mantissa with a 1 added, so each type has its own values.
+    # Extremes of each type, or values it has to round.
     state = OrderedDict(
         f32=torch.tensor([[1.5, -2.25], [0.1, 3e-5]]),
         f64=torch.tensor([0.1, -7.0], dtype=torch.float64),
