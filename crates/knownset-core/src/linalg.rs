@@ -14,7 +14,7 @@ const BLOCK: usize = 64;
 #[error("the eigenvalues of a {0}×{0} matrix did not converge")]
 pub struct NoConvergence(usize);
 
-/// `rows` [n,d] · `matrix` [d,k] → [n,k]: rows of f32 or f64, products and sums in f64.
+/// `rows` `[n, d]` · `matrix` `[d, k]` → `[n, k]`: rows of f32 or f64, products and sums in f64.
 ///
 /// # Panics
 /// If the inner dimensions differ.
@@ -154,7 +154,7 @@ pub fn whitening(covariance: &Array2<f64>) -> Result<Array2<f64>, NoConvergence>
     Ok(white)
 }
 
-/// The least-norm solution x of `matrix` [K,d] · x = `target` [K], by the pseudo-inverse.
+/// The least-norm solution x of `matrix` `[K, d]` · x = `target` `[K]`, by the pseudo-inverse.
 pub fn least_norm_solution(
     matrix: ArrayView2<'_, f32>,
     target: ArrayView1<'_, f32>,
