@@ -14,7 +14,7 @@ const BLOCK: usize = 64;
 #[error("the eigenvalues of a {0}×{0} matrix did not converge")]
 pub struct NoConvergence(usize);
 
-/// `rows` [n,d] · `matrix` [d,k] → [n,k]: rows of f32 or f64, products and sums in f64.
+/// `rows` `[n, d]` · `matrix` `[d, k]` → `[n, k]`: rows of f32 or f64, products and sums in f64.
 ///
 /// # Panics
 /// If the inner dimensions differ.
@@ -67,6 +67,7 @@ pub(crate) fn multiply(left: ArrayView2<'_, f64>, right: ArrayView2<'_, f64>, ou
     let (n, k) = out.dim();
     let out = MatMut::from_row_major_slice_mut(out.as_slice_mut().expect("a fresh array is row-major"), n, k);
     faer::linalg::matmul::matmul(out, Accum::Replace, row_major(&left), row_major(&right), 1.0, Par::Seq);
+    leave_vector_code();
 }
 
 /// `rows`ᵀ · `rows` on the calling thread; `rows` in standard layout.
@@ -76,6 +77,7 @@ pub(crate) fn gram(rows: ArrayView2<'_, f64>) -> Array2<f64> {
     let target = MatMut::from_row_major_slice_mut(out.as_slice_mut().expect("a fresh array is row-major"), d, d);
     let rows = row_major(&rows);
     faer::linalg::matmul::matmul(target, Accum::Replace, rows.transpose(), rows, 1.0, Par::Seq);
+    leave_vector_code();
     out
 }
 
@@ -89,6 +91,20 @@ pub(crate) fn multiply_transposed_f32(left: &[f32], right: &[f32], inner: usize,
     let right = MatRef::from_row_major_slice(right, k, inner);
     let out = MatMut::from_row_major_slice_mut(out, n, k);
     faer::linalg::matmul::matmul(out, Accum::Replace, left, right.transpose(), 1.0, Par::Seq);
+    leave_vector_code();
+}
+
+/// Clears the upper halves of the vector registers, which faer's kernels leave in use: until then, every switch
+/// between old and new vector instructions costs this thread dozens of cycles. An `exp` took ten times as long.
+fn leave_vector_code() {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx") {
+        #[expect(unsafe_code, reason = "an instruction of AVX, whose presence was checked; it touches no memory")]
+        // SAFETY: the processor has AVX.
+        unsafe {
+            std::arch::x86_64::_mm256_zeroupper();
+        }
+    }
 }
 
 fn row_major<'a>(array: &'a ArrayView2<'_, f64>) -> MatRef<'a, f64> {
@@ -114,6 +130,7 @@ pub fn symmetric_eigen(matrix: &Array2<f64>) -> Result<Eigen, NoConvergence> {
     }
     let matrix = matrix.as_standard_layout();
     let eigen = row_major(&matrix.view()).self_adjoint_eigen(Side::Lower).map_err(|_| NoConvergence(d))?;
+    leave_vector_code();
     let (values, vectors) = (eigen.S(), eigen.U());
     Ok(Eigen {
         values: Array1::from_shape_fn(d, |i| values[i]),
@@ -137,7 +154,7 @@ pub fn whitening(covariance: &Array2<f64>) -> Result<Array2<f64>, NoConvergence>
     Ok(white)
 }
 
-/// The least-norm solution x of `matrix` [K,d] · x = `target` [K], by the pseudo-inverse.
+/// The least-norm solution x of `matrix` `[K, d]` · x = `target` `[K]`, by the pseudo-inverse.
 pub fn least_norm_solution(
     matrix: ArrayView2<'_, f32>,
     target: ArrayView1<'_, f32>,
@@ -146,6 +163,7 @@ pub fn least_norm_solution(
     let (k, d) = matrix.dim();
     let matrix = matrix.mapv(f64::from);
     let svd = row_major(&matrix.view()).thin_svd().map_err(|_| NoConvergence(k.max(d)))?;
+    leave_vector_code();
     let (left, singular, right) = (svd.U(), svd.S(), svd.V());
     let rank = k.min(d);
     let cutoff = if rank == 0 { 0.0 } else { singular[0] * k.max(d) as f64 * f64::EPSILON };

@@ -64,7 +64,7 @@ fn fit_and_score(names: &str) {
 }
 
 /// Each detector alone, with no statistics from another one.
-#[divan::bench(args = names(), sample_count = 3, sample_size = 1)]
+#[divan::bench(args = names(), sample_count = 2, sample_size = 1)]
 fn alone(bencher: Bencher<'_, '_>, name: &str) {
     data();
     bencher.bench_local(|| fit_and_score(name));

@@ -6,6 +6,7 @@ use knownset_core::calibration::Calibration;
 use knownset_core::state::{DetectorFile, DetectorFileError, DetectorHeader, StateError, VERSION};
 use knownset_core::{Features, Origin, OriginMismatch};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::input::{FitError, FitInput};
@@ -176,7 +177,10 @@ impl Fitted {
         if array.ncols() != fitted {
             return Err(ScoreError::Width { detector, array: name, fitted, given: array.ncols() });
         }
-        if let Some(((row, _), &value)) = array.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        let bad = |value: &&f32| !value.is_finite();
+        let spoilt = |row: &usize| array.row(*row).iter().any(|value| bad(&value));
+        if let Some(row) = (0..array.nrows()).into_par_iter().find_first(spoilt) {
+            let value = array.row(row).iter().copied().find(|value| bad(&value)).unwrap_or(f32::NAN);
             return Err(ScoreError::NotFinite { array: name, value, row, id: features.id(row) });
         }
         Ok(standard(array.view()))
