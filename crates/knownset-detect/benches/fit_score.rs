@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p knownset-detect` (a few minutes); `KNOWNSET_BENCH_ROWS=5000` for a quick look. Features are made
 //! like a trained network's: rectified, clustered by class, a head that mostly finds the cluster. Beside it,
-//! `pytorch_ood.py` measures pytorch-ood on features made the same way.
+//! `compare_pytorch_ood.py` measures pytorch-ood on features made the same way.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark may panic and says what it runs on")]
 

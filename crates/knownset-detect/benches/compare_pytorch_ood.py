@@ -1,6 +1,6 @@
 """Fit + score by pytorch-ood on features made like those of fit_score.rs: seconds per detector, median of --repeat.
 
-    python pytorch_ood.py [--rows 50000] [--threads 2] [--repeat 1] [--detectors mds,knn,…]
+    python compare_pytorch_ood.py [--rows 50000] [--threads 2] [--repeat 1] [--detectors mds,knn,…]
 """
 
 import argparse
