@@ -1,8 +1,8 @@
 //! Networks that turn images into features: weights files, backbones and their registry.
 
 mod backbone;
-mod bundled;
 pub mod backbones;
+mod bundled;
 mod error;
 pub mod extract;
 pub mod network;

@@ -133,7 +133,9 @@ pub enum TrainError {
     #[error("{0}")]
     Image(String),
     /// The loss stopped being a number; the checkpoint of the epoch before is kept.
-    #[error("the loss is {loss} in epoch {epoch}, step {step}; the checkpoint of epoch {kept} is kept; try a lower --lr")]
+    #[error(
+        "the loss is {loss} in epoch {epoch}, step {step}; the checkpoint of epoch {kept} is kept; try a lower --lr"
+    )]
     Diverged {
         /// The loss.
         loss: f64,
@@ -277,8 +279,7 @@ impl Training<'_> {
     ) -> Result<(M, ModuleOptimizer, Progress), TrainError> {
         let momentum = MomentumConfig { momentum: self.sgd.momentum, dampening: 0.0, nesterov: false };
         let decay = WeightDecayConfig::new(self.sgd.weight_decay as f32);
-        let optimiser =
-            SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(Some(decay)).init();
+        let optimiser = SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(Some(decay)).init();
         match checkpoint.read()? {
             None => {
                 let network = number_parameters(initialise(network, self.seed));

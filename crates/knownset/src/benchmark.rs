@@ -61,7 +61,12 @@ pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow
     anyhow::ensure!(
         !results.results.is_empty(),
         "no detector could run; {}",
-        results.skipped.iter().map(|skipped| format!("{}: {}", skipped.detector, skipped.why)).collect::<Vec<_>>().join("; ")
+        results
+            .skipped
+            .iter()
+            .map(|skipped| format!("{}: {}", skipped.detector, skipped.why))
+            .collect::<Vec<_>>()
+            .join("; ")
     );
     Ok(Outcome { results, scores })
 }

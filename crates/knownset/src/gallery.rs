@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use base64::Engine;
 use image::RgbImage;
-use image::imageops::{FilterType, thumbnail};
+use image::imageops::{FilterType, resize, thumbnail};
 
 use crate::benchmark::Sets;
 use crate::images::Images;
@@ -52,14 +52,12 @@ fn row(images: &Images, set: &Set, scores: &[f64], highest: bool) -> Vec<Thumbna
 /// A small PNG in base64; images up to [`SIDE`] keep their pixels.
 fn png(image: &RgbImage) -> Option<String> {
     let longest = image.width().max(image.height());
-    let small = if longest <= SIDE {
-        image.clone()
-    } else if longest <= 4 * SIDE {
-        let scale = |side: u32| (side * SIDE / longest).max(1);
-        image::imageops::resize(image, scale(image.width()), scale(image.height()), FilterType::Triangle)
-    } else {
-        let scale = |side: u32| (side as u64 * u64::from(SIDE) / u64::from(longest)).max(1) as u32;
-        thumbnail(image, scale(image.width()), scale(image.height()))
+    let scale = |side: u32| (u64::from(side) * u64::from(SIDE) / u64::from(longest)).max(1) as u32;
+    let (width, height) = (scale(image.width()), scale(image.height()));
+    let small = match longest {
+        0..=SIDE => image.clone(),
+        _ if longest <= 4 * SIDE => resize(image, width, height, FilterType::Triangle),
+        _ => thumbnail(image, width, height),
     };
     let mut bytes = Cursor::new(Vec::new());
     small.write_to(&mut bytes, image::ImageFormat::Png).ok()?;

@@ -16,19 +16,10 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// Prints data on stdout. A reader that went away, as `head` does, is no error.
-    pub(crate) fn data(self, text: &str) -> std::io::Result<()> {
-        let mut stdout = std::io::stdout().lock();
-        match writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
-        }
-    }
-
     /// Prints `value` as one JSON document, or `text` for people.
     pub(crate) fn result<T: serde::Serialize>(self, value: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let text = if self.json { serde_json::to_string_pretty(value)? } else { text() };
-        Ok(self.data(&text)?)
+        Ok(data(&text)?)
     }
 
     /// Prints a remark on stderr.
@@ -50,6 +41,15 @@ impl Printer {
         bar.set_length(total as u64);
         bar.set_prefix(what.to_owned());
         Progress { printer: self, bar, what: what.into(), total, started: Instant::now(), spoken: Mutex::default() }
+    }
+}
+
+/// Prints data on stdout. A reader that went away, as `head` does, is no error.
+pub(crate) fn data(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
 }
 

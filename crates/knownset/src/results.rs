@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::GateMetric;
 
 /// The whole result of a benchmark.
+#[expect(clippy::struct_field_names, reason = "scripts rely on the name `results`")]
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Results {
     /// The in-distribution test set.

@@ -95,5 +95,11 @@ fn decode(mut file: TensorFile, range: &Range<usize>) -> Option<Extracted> {
     };
     let (embedding, logits) = (matrix("embedding")?, matrix("logits"));
     let unreadable: Vec<(usize, String)> = serde_json::from_str(file.metadata.get("unreadable")?).ok()?;
-    (rows.len() + unreadable.len() == range.len()).then_some(Extracted { rows, logits, embedding, truncated, unreadable })
+    (rows.len() + unreadable.len() == range.len()).then_some(Extracted {
+        rows,
+        logits,
+        embedding,
+        truncated,
+        unreadable,
+    })
 }

@@ -152,7 +152,8 @@ impl Extraction<'_> {
         let Origin { backbone, weights_sha256, preprocess, .. } = &self.network.origin;
         let preprocess = serde_json::to_string(preprocess).unwrap_or_default();
         let mut hasher = knownset_core::digest::Hasher::default();
-        for field in [backbone, weights_sha256, &preprocess, &source.fingerprint(), &PART.to_string()] {
+        let (part, version) = (PART.to_string(), env!("CARGO_PKG_VERSION"));
+        for field in [backbone, weights_sha256, &preprocess, &source.fingerprint(), &part, version] {
             hasher.field(field.as_bytes());
         }
         hasher.finish()

@@ -1,7 +1,6 @@
 //! `.safetensors` files.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -26,7 +25,7 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, HostTen
     Ok(tensors)
 }
 
-/// Writes f32 tensors, through a neighbouring temporary file so that a reader never sees half of one.
+/// Writes f32 tensors.
 pub(super) fn write(tensors: &BTreeMap<String, HostTensor>, path: &Path) -> Result<(), WeightsError> {
     let broken = |source| WeightsError::Safetensors { path: path.into(), source };
     let bytes: Vec<(&String, Vec<u8>)> = tensors
@@ -38,11 +37,7 @@ pub(super) fn write(tensors: &BTreeMap<String, HostTensor>, path: &Path) -> Resu
     });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(broken)?;
     let content = safetensors::serialize(views, None).map_err(broken)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&content)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(knownset_core::write_atomically(path, |out| out.write_all(&content))?)
 }
 
 fn element(dtype: Dtype) -> Option<Element> {

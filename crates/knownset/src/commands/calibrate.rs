@@ -21,7 +21,8 @@ pub(super) fn run(args: &Calibrate, printer: Printer) -> anyhow::Result<Status> 
     };
     let scores = fitted.score(&set.features)?;
     let n = scores.len();
-    let calibration = Calibration::new(scores, args.alpha).with_context(|| format!("cannot calibrate on {}", args.id))?;
+    let calibration =
+        Calibration::new(scores, args.alpha).with_context(|| format!("cannot calibrate on {}", args.id))?;
     let (threshold, rate) = (calibration.threshold(), calibration.false_alarm_rate());
     fitted.calibration = Some(calibration);
     fitted.save(&args.out)?;

@@ -12,7 +12,11 @@ use crate::printer::Printer;
 pub(super) fn run(args: &Fit, printer: Printer) -> anyhow::Result<Status> {
     let chosen = select(&args.detector)?;
     let [chosen] = chosen.as_slice() else {
-        anyhow::bail!("`fit` takes one detector, but {:?} names {}; `bench` takes several", args.detector, chosen.len());
+        anyhow::bail!(
+            "`fit` takes one detector, but {:?} names {}; `bench` takes several",
+            args.detector,
+            chosen.len()
+        );
     };
     let train = Set::from_file(&args.train, printer)?;
     let val = args.val.as_ref().map(|path| Set::from_file(path, printer)).transpose()?;

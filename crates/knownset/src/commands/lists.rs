@@ -17,7 +17,8 @@ pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status>
     if let Some(name) = &args.name {
         let info = &knownset_detect::find(name)?.info;
         printer.result(info, || {
-            let mut text = format!("{} ({}, {})\n{}\n\nscore  {}\n", info.name, info.title, info.year, info.paper, info.formula);
+            let mut text =
+                format!("{} ({}, {})\n{}\n\nscore  {}\n", info.name, info.title, info.year, info.paper, info.formula);
             let _ = writeln!(text, "reads  {}", needs(info));
             for param in info.params {
                 let _ = writeln!(text, "\n{}: {}", param.name, param.doc);
@@ -36,7 +37,8 @@ pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status>
 
 fn needs(info: &knownset_detect::Info) -> String {
     let needs = info.needs;
-    let all = [("logits", needs.logits), ("embedding", needs.embedding), ("head", needs.head), ("labels", needs.labels)];
+    let all =
+        [("logits", needs.logits), ("embedding", needs.embedding), ("head", needs.head), ("labels", needs.labels)];
     all.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
@@ -67,18 +69,18 @@ pub(super) fn backbones(args: &List, printer: Printer) -> anyhow::Result<Status>
 }
 
 pub(super) fn datasets(args: &List, printer: Printer) -> anyhow::Result<Status> {
-    let chosen: Vec<_> = DATASETS.iter().filter(|entry| args.name.as_ref().is_none_or(|name| entry.name == name)).collect();
+    let chosen: Vec<_> =
+        DATASETS.iter().filter(|entry| args.name.as_ref().is_none_or(|name| entry.name == name)).collect();
     let known = || DATASETS.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
     anyhow::ensure!(!chosen.is_empty(), "no such dataset format; there are: {}", known());
-    let values: Vec<Value> = chosen
-        .iter()
-        .map(|entry| json!({"name": entry.name, "syntax": entry.syntax, "doc": entry.doc}))
-        .collect();
+    let values: Vec<Value> =
+        chosen.iter().map(|entry| json!({"name": entry.name, "syntax": entry.syntax, "doc": entry.doc})).collect();
     printer.result(&values, || {
         let mut text = table(["reference", "what"], chosen.iter().map(|entry| [entry.syntax.into(), entry.doc.into()]));
         if chosen.iter().any(|entry| entry.name == "world") {
             let splits = knownset_data::world::SPLITS.iter();
-            let rows = splits.map(|split| [format!("world:sprites#{}", split.name), split.images.to_string(), split.doc.into()]);
+            let rows = splits
+                .map(|split| [format!("world:sprites#{}", split.name), split.images.to_string(), split.doc.into()]);
             let _ = write!(text, "\n\n{}", table(["bundled", "images", "what"], rows));
         }
         text
@@ -87,10 +89,13 @@ pub(super) fn datasets(args: &List, printer: Printer) -> anyhow::Result<Status> 
 }
 
 pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
-    let chosen: Vec<_> = RECIPES.iter().filter(|entry| args.name.as_ref().is_none_or(|name| entry.name == name)).collect();
+    let chosen: Vec<_> =
+        RECIPES.iter().filter(|entry| args.name.as_ref().is_none_or(|name| entry.name == name)).collect();
     let known = || RECIPES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
     anyhow::ensure!(!chosen.is_empty(), "no such recipe; there are: {}", known());
-    printer.result(&chosen, || table(["name", "what"], chosen.iter().map(|entry| [entry.name.into(), entry.doc.into()])))?;
+    printer.result(&chosen, || {
+        table(["name", "what"], chosen.iter().map(|entry| [entry.name.into(), entry.doc.into()]))
+    })?;
     Ok(Status::Done)
 }
 

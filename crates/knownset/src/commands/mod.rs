@@ -39,7 +39,7 @@ pub(crate) fn run(command: Command, printer: Printer) -> anyhow::Result<Status> 
         Command::Backbones(args) => lists::backbones(&args, printer),
         Command::Datasets(args) => lists::datasets(&args, printer),
         Command::Recipes(args) => lists::recipes(&args, printer),
-        Command::Completions(args) => completions::run(&args, printer),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -53,7 +53,8 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
                 let validation = epoch.validation_accuracy.map(|share| format!(", validation {:.2} %", 100.0 * share));
                 let (number, loss, accuracy) = (epoch.epoch, epoch.loss, 100.0 * epoch.accuracy);
                 let (validation, seconds) = (validation.unwrap_or_default(), epoch.seconds);
-                printer.note(format!("epoch {number}: loss {loss:.4}, train {accuracy:.2} %{validation}, {seconds:.0} s"));
+                printer
+                    .note(format!("epoch {number}: loss {loss:.4}, train {accuracy:.2} %{validation}, {seconds:.0} s"));
                 progress = printer.progress(&format!("epoch {}", number + 1), images.len());
             }
         }

@@ -56,7 +56,8 @@ fn frame(x_label: &str, y_label: &str, x_ticks: &[(f64, String)], y_ticks: &[(f6
 pub(crate) fn histogram(sets: &[&[f64]]) -> String {
     let mut all: Vec<f64> = sets.iter().flat_map(|set| set.iter().copied()).filter(|score| score.is_finite()).collect();
     all.sort_by(f64::total_cmp);
-    let quantile = |share: f64| all.get((share * (all.len().saturating_sub(1)) as f64) as usize).copied().unwrap_or(0.0);
+    let quantile =
+        |share: f64| all.get((share * (all.len().saturating_sub(1)) as f64) as usize).copied().unwrap_or(0.0);
     let (low, high) = (quantile(0.005), quantile(0.995));
     let span = if high > low { high - low } else { 1.0 };
     let bars: Vec<[f64; BINS]> = sets.iter().map(|set| bars(set, low, span)).collect();
@@ -102,12 +103,9 @@ pub(crate) fn roc(id: &[f64], oods: &[&[f64]]) -> String {
     let mut svg = frame("OOD images accepted", "ID images accepted", &ticks, &ticks);
     let ((x1, y1), (x2, y2)) = (place(0.0, 0.0), place(1.0, 1.0));
     let _ = write!(svg, "<line class=\"chance\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>");
-    let (kept, _) = (place(0.0, 0.95), ());
-    let _ = write!(
-        svg,
-        "<line class=\"chance\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>",
-        kept.0, kept.1, x2, kept.1
-    );
+    let (kept_x, kept_y) = place(0.0, 0.95);
+    let _ =
+        write!(svg, "<line class=\"chance\" x1=\"{kept_x:.1}\" y1=\"{kept_y:.1}\" x2=\"{x2:.1}\" y2=\"{kept_y:.1}\"/>");
     for (index, ood) in oods.iter().enumerate() {
         let mut path = String::new();
         for (x, y) in curve(id, ood) {
@@ -127,7 +125,11 @@ fn curve(id: &[f64], ood: &[f64]) -> Vec<(f64, f64)> {
     let (mut accepted_id, mut accepted_ood) = (0_usize, 0_usize);
     let mut points = vec![(0.0, 0.0)];
     for (index, &(score, is_id)) in scores.iter().enumerate() {
-        if is_id { accepted_id += 1 } else { accepted_ood += 1 }
+        if is_id {
+            accepted_id += 1
+        } else {
+            accepted_ood += 1
+        }
         if scores.get(index + 1).is_none_or(|next| next.0 != score) {
             points.push((accepted_ood as f64 / ood.len() as f64, accepted_id as f64 / id.len() as f64));
         }

@@ -80,12 +80,14 @@ pub(crate) fn terminal(results: &Results) -> String {
 
 /// One line per detector and OOD set, plus the mean line; header as OpenOOD's tables, in percent.
 pub(crate) fn csv(results: &Results) -> String {
-    let mut text = "detector,dataset,FPR@95,FPR@95-OOD-positive,AUROC,AUROC-low,AUROC-high,AUPR_IN,AUPR_OUT,ACC\n".to_owned();
+    let mut text =
+        "detector,dataset,FPR@95,FPR@95-OOD-positive,AUROC,AUROC-low,AUROC-high,AUPR_IN,AUPR_OUT,ACC\n".to_owned();
     let accuracy = results.id.accuracy.map(percent).unwrap_or_default();
     for summary in results.leaderboard() {
         for row in &summary.rows {
             let m = &row.metrics;
-            let figures = [m.fpr95, m.fpr95_ood_positive, m.auroc, m.auroc_ci95[0], m.auroc_ci95[1], m.aupr_in, m.aupr_out];
+            let figures =
+                [m.fpr95, m.fpr95_ood_positive, m.auroc, m.auroc_ci95[0], m.auroc_ci95[1], m.aupr_in, m.aupr_out];
             let figures = figures.map(percent).join(",");
             let _ = writeln!(text, "{},{},{figures},{accuracy}", summary.detector, row.ood);
         }

@@ -11,7 +11,8 @@ use crate::util::{Ran, feature_file, features, image_folder, picture, run, text,
 
 fn extract(folder: &Path, weights: &Path, data: &str) -> Ran {
     let out = folder.join("out.safetensors");
-    let args = ["extract", "--backbone", "cifar-resnet20", "--weights", text(weights), "--data", data, "--out", text(&out)];
+    let args =
+        ["extract", "--backbone", "cifar-resnet20", "--weights", text(weights), "--data", data, "--out", text(&out)];
     let ran = run(folder, &args);
     assert!(!out.exists() || ran.code == 0, "a refused extraction leaves no file");
     ran
@@ -127,7 +128,9 @@ fn features_that_cannot_be_used_are_refused() {
     npz(&path, &values);
     let detector = folder.join("d.safetensors");
     let train = feature_file(folder, "train", &good);
-    let fit = |name: &str, train: &Path| run(folder, &["fit", "--detector", name, "--train", text(train), "--out", text(&detector)]);
+    let fit = |name: &str, train: &Path| {
+        run(folder, &["fit", "--detector", name, "--train", text(train), "--out", text(&detector)])
+    };
     fit("mds", &path).refused(&["nan.npz", "NaN in row 7", "column 2"]);
     fit("mahalanobi", &train).refused(&["there is no detector `mahalanobi`", "mds"]);
     fit("knn:k=0", &train).refused(&["knn", "`k`"]);
@@ -161,7 +164,8 @@ fn a_detector_is_not_used_with_another_network() {
         },
         weights: None,
     };
-    let with = |backbone: &str, weights: &str| Features { origin: Some(origin(backbone, weights)), ..features(1, 60, 0.0) };
+    let with =
+        |backbone: &str, weights: &str| Features { origin: Some(origin(backbone, weights)), ..features(1, 60, 0.0) };
     let train = feature_file(folder, "train", &with("resnet18", "aa"));
     let other = feature_file(folder, "other", &with("resnet34", "aa"));
     let retrained = feature_file(folder, "retrained", &with("resnet18", "bb"));
@@ -201,7 +205,20 @@ fn a_calibration_that_promises_nothing_is_refused() {
     let detector = folder.join("d.safetensors");
     assert_eq!(run(folder, &["fit", "--detector", "msp", "--train", text(&train), "--out", text(&detector)]).code, 0);
     let calibrate = |alpha: &str| {
-        run(folder, &["calibrate", "--detector", text(&detector), "--id", text(&few), "--alpha", alpha, "--out", text(&detector)])
+        run(
+            folder,
+            &[
+                "calibrate",
+                "--detector",
+                text(&detector),
+                "--id",
+                text(&few),
+                "--alpha",
+                alpha,
+                "--out",
+                text(&detector),
+            ],
+        )
     };
     calibrate("0.05").refused(&["18 calibration images", "at least 19 are needed"]);
     calibrate("1.5").refused(&["alpha must be between 0 and 1"]);

@@ -84,15 +84,25 @@ fn fit_calibrate_score() {
     let calibration = feature_file(folder.path(), "calibration", &features(5, 99, 0.0));
     let far = feature_file(folder.path(), "far", &features(3, 50, 0.9));
     let (plain, calibrated) = (folder.path().join("plain.safetensors"), folder.path().join("calibrated.safetensors"));
-    let fit = run(folder.path(), &["fit", "--detector", "mds", "--train", text(&train), "--out", text(&plain), "--json"]);
+    let fit =
+        run(folder.path(), &["fit", "--detector", "mds", "--train", text(&train), "--out", text(&plain), "--json"]);
     assert_eq!(fit.json()["n"], 240);
 
     let score = ["score", "--detector", text(&plain), "--features", text(&far), "--json"];
     let before = run(folder.path(), &score).json();
     assert!(before["scores"][0].get("p_value").is_none(), "not calibrated yet");
 
-    let args =
-        ["calibrate", "--detector", text(&plain), "--id", text(&calibration), "--alpha", "0.05", "--out", text(&calibrated)];
+    let args = [
+        "calibrate",
+        "--detector",
+        text(&plain),
+        "--id",
+        text(&calibration),
+        "--alpha",
+        "0.05",
+        "--out",
+        text(&calibrated),
+    ];
     let summary = run(folder.path(), &[&args[..], &["--json"]].concat()).json();
     assert_eq!(summary["n"], 99);
     assert_eq!(summary["false_alarm_rate"], 0.05);

@@ -114,7 +114,8 @@ fn scoring_images_is_scoring_their_features() {
     let (train, detector) = (folder.path().join("train.safetensors"), folder.path().join("d.safetensors"));
     let fit = ["fit", "--detector", "knn:k=3", "--train", text(&train), "--out", text(&detector)];
     assert_eq!(run(folder.path(), &fit).code, 0);
-    let from_features = run(folder.path(), &["score", "--detector", text(&detector), "--features", text(&train), "--json"]);
+    let from_features =
+        run(folder.path(), &["score", "--detector", text(&detector), "--features", text(&train), "--json"]);
     let from_images = run(folder.path(), &["score", "--detector", text(&detector), "--data", &data, "--json"]);
     assert_eq!(from_features.json()["scores"], from_images.json()["scores"]);
 
@@ -123,7 +124,10 @@ fn scoring_images_is_scoring_their_features() {
     fs_err::rename(&weights, &moved).unwrap();
     let lost = run(folder.path(), &["score", "--detector", text(&detector), "--data", &data]);
     lost.refused(&["cannot load the backbone", "hint: give the weights' place with --weights"]);
-    let found = run(folder.path(), &["score", "--detector", text(&detector), "--data", &data, "--weights", text(&moved), "--json"]);
+    let found = run(
+        folder.path(),
+        &["score", "--detector", text(&detector), "--data", &data, "--weights", text(&moved), "--json"],
+    );
     assert_eq!(found.json()["scores"], from_features.json()["scores"]);
 }
 
@@ -139,7 +143,8 @@ fn damaged_images_are_counted_or_refused_by_name() {
     fs_err::write(root.join("cow/not-an-image.png"), b"hello").unwrap();
     let data = format!("folder:{}", text(&root));
     let out = folder.path().join("f.safetensors");
-    let args = ["extract", "--backbone", "cifar-resnet20", "--weights", text(&weights), "--data", &data, "--out", text(&out)];
+    let args =
+        ["extract", "--backbone", "cifar-resnet20", "--weights", text(&weights), "--data", &data, "--out", text(&out)];
     let lenient = run(folder.path(), &[&args[..], &["--json"]].concat());
     assert!(lenient.stderr.contains("cow/not-an-image.png"), "{}", lenient.stderr);
     let json = lenient.json();

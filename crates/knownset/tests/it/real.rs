@@ -61,7 +61,8 @@ fn resnet20_on_cifar10_gives_the_expected_figures() {
     };
     let textures = format!("textures={}", features("textures", &format!("zip:{}", path("ood32/textures.zip"))));
     let (train, id) = (features("train", &train), features("id", &id));
-    let from_files = run(folder.path(), &["bench", "--train", &train, "--id", &id, "--ood", &textures, "--json"]).json();
+    let from_files =
+        run(folder.path(), &["bench", "--train", &train, "--id", &id, "--ood", &textures, "--json"]).json();
     for (key, row) in figures(&from_files) {
         assert_eq!(row, found[&key]);
     }
