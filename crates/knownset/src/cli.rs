@@ -88,9 +88,9 @@ pub(crate) struct Reading {
     #[arg(long)]
     pub(crate) strict: bool,
     /// Keep finished features here [default: $KNOWNSET_CACHE or the user's cache folder]
-    #[arg(long, value_name = "DIR", env = "KNOWNSET_CACHE", conflicts_with = "no_cache")]
+    #[arg(long, value_name = "DIR", env = "KNOWNSET_CACHE")]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// Neither read nor keep cached features
+    /// Neither read nor keep cached features, whatever --cache-dir says
     #[arg(long)]
     pub(crate) no_cache: bool,
 }
