@@ -1,10 +1,11 @@
 //! Networks that turn images into features: weights files, backbones and their registry.
 
 mod backbone;
-mod bundled;
 pub mod backbones;
+mod bundled;
 mod error;
 pub mod extract;
+mod inference;
 pub mod network;
 pub mod weights;
 
