@@ -20,8 +20,13 @@ fn network(name: &str) -> ResNet {
 }
 
 /// Backbone, batch, side in pixels.
-const CASES: [(&str, usize, usize); 4] =
-    [("cifar-resnet20", 128, 32), ("resnet18-32x32", 32, 32), ("sprite-resnet", 128, 64), ("resnet50", 8, 224)];
+const CASES: [(&str, usize, usize); 5] = [
+    ("cifar-resnet20", 128, 32),
+    ("resnet18-32x32", 32, 32),
+    ("sprite-resnet", 128, 64),
+    ("resnet18", 16, 224),
+    ("resnet50", 8, 224),
+];
 
 #[divan::bench(args = CASES, sample_count = 10)]
 fn folded(bencher: Bencher<'_, '_>, (name, n, side): (&str, usize, usize)) {

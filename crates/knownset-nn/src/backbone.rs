@@ -9,10 +9,11 @@ use rayon::prelude::*;
 
 use crate::backbones::{Architecture, BackboneEntry, find};
 use crate::error::NnError;
+use crate::inference::{FrozenResNet, Scratch};
 use crate::network::{Mismatch, ResNet, Vit, load};
 use crate::weights::Weights;
 
-/// Images a thread takes at a time. Results do not depend on it; small batches stay in the cache.
+/// Images a thread gives a transformer at a time. Results do not depend on it; small batches stay in the cache.
 const CHUNK: usize = 8;
 
 /// What a backbone says about n images.
@@ -81,7 +82,8 @@ pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dy
     let mismatch = |mismatch: Mismatch| NnError::Mismatch { backbone: entry.name, mismatch: Box::new(mismatch) };
     let network = match entry.architecture {
         Architecture::ResNet(spec) => {
-            Network::ResNet(load(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?.fold())
+            let network = load(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?;
+            Network::ResNet(FrozenResNet::new(&network))
         }
         Architecture::Vit(spec) => Network::Vit(load(Vit::new(spec, classes, &device), weights).map_err(mismatch)?),
     };
@@ -105,17 +107,33 @@ fn head(entry: &BackboneEntry, weights: &Weights) -> Result<Head, NnError> {
 }
 
 enum Network {
-    ResNet(ResNet),
+    ResNet(FrozenResNet),
     Vit(Vit),
 }
 
 impl Network {
-    fn embed(&self, images: Tensor<4>) -> Tensor<2> {
+    /// `[n, 3, side, side]` → `n * d` embedding values.
+    fn embed(&self, batch: ArrayView4<'_, f32>) -> Vec<f32> {
         match self {
-            Self::ResNet(network) => network.embed(images),
-            Self::Vit(network) => network.embed(images),
+            Self::ResNet(network) => {
+                let images: Vec<_> = batch.outer_iter().collect();
+                let rows =
+                    images.into_par_iter().map_init(Scratch::default, |scratch, image| network.embed(image, scratch));
+                rows.flatten_iter().collect()
+            }
+            Self::Vit(network) => {
+                let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), CHUNK).collect();
+                chunks.into_par_iter().flat_map_iter(|images| embed(network, &images)).collect()
+            }
         }
     }
+}
+
+/// One thread's share of a batch.
+fn embed(network: &Vit, images: &ArrayView4<'_, f32>) -> Vec<f32> {
+    let (n, channels, height, width) = images.dim();
+    let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
+    network.embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect()
 }
 
 struct Frozen {
@@ -123,21 +141,11 @@ struct Frozen {
     head: Head,
 }
 
-impl Frozen {
-    /// One thread's share of a batch: `[n, 3, side, side]` → `n * d` embedding values.
-    fn embed(&self, images: &ArrayView4<'_, f32>) -> Vec<f32> {
-        let (n, channels, height, width) = images.dim();
-        let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
-        self.network.embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect()
-    }
-}
-
 impl Backbone for Frozen {
     fn forward(&self, batch: ArrayView4<'_, f32>) -> Output {
         let (n, width) = (batch.len_of(Axis(0)), self.head.weight.ncols());
-        let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), CHUNK).collect();
-        let rows: Vec<f32> = chunks.into_par_iter().flat_map_iter(|images| self.embed(&images)).collect();
-        let embedding = Array2::from_shape_vec((n, width), rows).expect("the network's width is its head's");
+        let embedding =
+            Array2::from_shape_vec((n, width), self.network.embed(batch)).expect("the network's width is its head's");
         let logits = logits(&self.head, &embedding);
         Output { logits: Some(logits), embedding }
     }

@@ -5,6 +5,7 @@ pub mod backbones;
 mod bundled;
 mod error;
 pub mod extract;
+mod inference;
 pub mod network;
 pub mod weights;
 

@@ -1,15 +1,24 @@
 //! A convolution and the batch normalisation after it.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-/// Convolution without bias, then batch normalisation. [`ConvNorm::fold`] makes it one convolution with bias.
+/// Convolution without bias, then batch normalisation.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     conv: Conv2d,
-    norm: Option<BatchNorm>,
+    norm: BatchNorm,
+}
+
+/// A convolution with bias.
+pub(crate) struct Folded {
+    /// Outputs, inputs, kernel height and width.
+    pub(crate) shape: [usize; 4],
+    pub(crate) stride: usize,
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl ConvNorm {
@@ -21,37 +30,32 @@ impl ConvNorm {
             .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
             .with_bias(false)
             .init(device);
-        Self { conv, norm: Some(BatchNormConfig::new(channels[1]).init(device)) }
+        Self { conv, norm: BatchNormConfig::new(channels[1]).init(device) }
     }
 
     /// `[n, c, h, w]` → `[n, c', h', w']`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let output = self.conv.forward(input);
-        match &self.norm {
-            Some(norm) => norm.forward(output),
-            None => output,
-        }
+        self.norm.forward(self.conv.forward(input))
     }
 
     /// The same function in evaluation mode as one convolution: W' = W·γ/√(σ²+ε), b' = β − μ·γ/√(σ²+ε), in f64.
-    #[must_use]
-    pub fn fold(mut self) -> Self {
-        let Some(norm) = self.norm.take() else { return self };
+    pub(crate) fn folded(&self) -> Folded {
         let values = |tensor: Tensor<1>| tensor.into_data().iter::<f64>().collect::<Vec<f64>>();
+        let norm = &self.norm;
         let (gamma, beta) = (values(norm.gamma.val()), values(norm.beta.val()));
         let (mean, variance) = (values(norm.running_mean.value()), values(norm.running_var.value()));
         let scale: Vec<f64> = gamma.iter().zip(&variance).map(|(g, v)| g / (v + norm.epsilon).sqrt()).collect();
-        let bias = (0..scale.len()).map(|c| (beta[c] - mean[c] * scale[c]) as f32).collect::<Vec<_>>();
 
         let weight = self.conv.weight.val();
-        let (device, shape) = (weight.device(), weight.dims());
+        let shape = weight.dims();
         let per_channel = shape[1] * shape[2] * shape[3];
         let weight = weight.into_data();
-        let folded = weight.iter::<f64>().enumerate().map(|(i, w)| (w * scale[i / per_channel]) as f32);
-        let folded = folded.collect::<Vec<_>>();
-        let channels = bias.len();
-        self.conv.weight = Param::from_data(TensorData::new(folded, shape), &device);
-        self.conv.bias = Some(Param::from_data(TensorData::new(bias, [channels]), &device));
-        self
+        let weight = weight.iter::<f64>().enumerate().map(|(i, w)| (w * scale[i / per_channel]) as f32);
+        Folded {
+            shape,
+            stride: self.conv.stride[0],
+            weight: weight.collect(),
+            bias: (0..scale.len()).map(|c| (beta[c] - mean[c] * scale[c]) as f32).collect(),
+        }
     }
 }

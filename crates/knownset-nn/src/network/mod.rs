@@ -1,4 +1,6 @@
-//! Networks as burn modules: the same module is trained, saved under its checkpoint's names, and run.
+//! Networks as burn modules: the same module is trained and saved under its checkpoint's names.
+//!
+//! Vision transformers also run frozen as they are; residual networks have an inference of their own.
 
 mod conv_norm;
 mod init;
@@ -7,6 +9,7 @@ mod resnet;
 mod vit;
 
 pub use conv_norm::ConvNorm;
+pub(crate) use conv_norm::Folded;
 pub use init::initialise;
 pub use parameters::{Mismatch, Named, load, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};

@@ -57,7 +57,7 @@ pub struct ResNetSpec {
     pub block: BlockKind,
     /// What the shortcuts are.
     pub shortcut: Shortcut,
-    /// Channels of each stage (before a bottleneck's expansion).
+    /// Channels of each stage (before a bottleneck's expansion), multiples of 16.
     pub widths: &'static [usize],
     /// Blocks of each stage. Every stage but the first halves the resolution.
     pub blocks: &'static [usize],
@@ -68,13 +68,13 @@ pub struct ResNetSpec {
 /// One residual block.
 #[derive(Module, Debug)]
 pub struct Block {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-    conv3: Option<ConvNorm>,
-    shortcut: Option<ConvNorm>,
+    pub(crate) conv1: ConvNorm,
+    pub(crate) conv2: ConvNorm,
+    pub(crate) conv3: Option<ConvNorm>,
+    pub(crate) shortcut: Option<ConvNorm>,
     /// Channels to pad on each side, for [`Shortcut::ZeroPad`].
     #[module(skip)]
-    pad: Option<usize>,
+    pub(crate) pad: Option<usize>,
 }
 
 impl Block {
@@ -123,26 +123,16 @@ impl Block {
             None => input,
         }
     }
-
-    fn fold(self) -> Self {
-        Self {
-            conv1: self.conv1.fold(),
-            conv2: self.conv2.fold(),
-            conv3: self.conv3.map(ConvNorm::fold),
-            shortcut: self.shortcut.map(ConvNorm::fold),
-            pad: self.pad,
-        }
-    }
 }
 
 /// A residual network.
 #[derive(Module, Debug)]
 pub struct ResNet {
-    stem: ConvNorm,
-    layers: Vec<Vec<Block>>,
+    pub(crate) stem: ConvNorm,
+    pub(crate) layers: Vec<Vec<Block>>,
     head: Linear,
     #[module(skip)]
-    spec: ResNetSpec,
+    pub(crate) spec: ResNetSpec,
 }
 
 impl ResNet {
@@ -184,13 +174,6 @@ impl ResNet {
     /// `[n, 3, h, w]` → `[n, K]` logits.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         self.classify(self.embed(input))
-    }
-
-    /// For inference: every batch normalisation folded into its convolution.
-    #[must_use]
-    pub fn fold(self) -> Self {
-        let layers = self.layers.into_iter().map(|stage| stage.into_iter().map(Block::fold).collect()).collect();
-        Self { stem: self.stem.fold(), layers, head: self.head, spec: self.spec }
     }
 }
 
