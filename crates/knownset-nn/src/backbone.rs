@@ -85,7 +85,9 @@ pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dy
             let network = load(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?;
             Network::ResNet(FrozenResNet::new(&network))
         }
-        Architecture::Vit(spec) => Network::Vit(load(Vit::new(spec, classes, &device), weights).map_err(mismatch)?),
+        Architecture::Vit(spec) => {
+            Network::Vit(Box::new(load(Vit::new(spec, classes, &device), weights).map_err(mismatch)?))
+        }
     };
     Ok(Box::new(Frozen { network, head }))
 }
@@ -108,7 +110,7 @@ fn head(entry: &BackboneEntry, weights: &Weights) -> Result<Head, NnError> {
 
 enum Network {
     ResNet(FrozenResNet),
-    Vit(Vit),
+    Vit(Box<Vit>),
 }
 
 impl Network {

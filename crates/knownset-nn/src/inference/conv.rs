@@ -180,7 +180,9 @@ fn finish<S: Simd, const VECTORS: usize>(
     if !matches!(then, Then::Nothing) {
         // Not a maximum, which would hide a NaN.
         let zero = simd.splat_f32s(0.0);
-        sums.iter_mut().for_each(|sum| *sum = simd.select_f32s(simd.less_than_f32s(*sum, zero), zero, *sum));
+        for sum in &mut sums {
+            *sum = simd.select_f32s(simd.less_than_f32s(*sum, zero), zero, *sum);
+        }
     }
     S::as_mut_simd_f32s(&mut output.values_mut()[at..][..VECTORS * S::F32_LANES]).0.copy_from_slice(&sums);
 }

@@ -66,13 +66,11 @@ pub(crate) struct Scratch(Vec<FeatureMap>);
 impl Scratch {
     /// A map of that shape, zero in its border, anything inside.
     pub(super) fn take(&mut self, shape: Shape) -> FeatureMap {
-        match self.0.iter().position(|map| map.shape == shape) {
-            Some(index) => self.0.swap_remove(index),
-            None => {
-                let Shape { height, width, channels, border } = shape;
-                FeatureMap { shape, values: vec![0.0; (height + 2 * border) * (width + 2 * border) * channels] }
-            }
+        if let Some(index) = self.0.iter().position(|map| map.shape == shape) {
+            return self.0.swap_remove(index);
         }
+        let Shape { height, width, channels, border } = shape;
+        FeatureMap { shape, values: vec![0.0; (height + 2 * border) * (width + 2 * border) * channels] }
     }
 
     pub(super) fn put_back(&mut self, map: FeatureMap) {
