@@ -210,9 +210,17 @@ impl<M: Named, F: FnMut(&str, &[usize]) -> Vec<f32>> ModuleMapper for Writer<'_,
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = self.names.shape(param.lazy_shape().to_vec());
-        let values = (self.values)(&self.names.name(), &shape);
-        let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), &param.lazy_device());
-        let tensor = if self.names.transposed() && D == 2 { tensor.transpose() } else { tensor };
+        let mut values = (self.values)(&self.names.name(), &shape);
+        let mut dims = shape.clone();
+        if self.names.transposed()
+            && let [outputs, inputs] = shape[..]
+        {
+            // Laid out anew rather than viewed transposed: a view would take another path, and round otherwise,
+            // than the weights an optimiser step leaves, and a resumed training would drift from an undisturbed one.
+            values = (0..inputs * outputs).map(|i| values[i % outputs * inputs + i / outputs]).collect();
+            dims = vec![inputs, outputs];
+        }
+        let tensor = Tensor::<D>::from_data(TensorData::new(values, dims), &param.lazy_device());
         let mut fresh = Param::from_tensor(tensor);
         fresh.id = param.id;
         fresh
