@@ -1,5 +1,4 @@
 //! Whole runs on a toy problem.
-#![expect(missing_docs, reason = "tests")]
 
 use std::ops::ControlFlow;
 use std::path::Path;
