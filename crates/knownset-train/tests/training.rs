@@ -1,4 +1,5 @@
 //! Whole runs on a toy problem.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::ops::ControlFlow;
 use std::path::Path;

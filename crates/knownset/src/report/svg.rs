@@ -126,9 +126,9 @@ fn curve(id: &[f64], ood: &[f64]) -> Vec<(f64, f64)> {
     let mut points = vec![(0.0, 0.0)];
     for (index, &(score, is_id)) in scores.iter().enumerate() {
         if is_id {
-            accepted_id += 1
+            accepted_id += 1;
         } else {
-            accepted_ood += 1
+            accepted_ood += 1;
         }
         if scores.get(index + 1).is_none_or(|next| next.0 != score) {
             points.push((accepted_ood as f64 / ood.len() as f64, accepted_id as f64 / id.len() as f64));

@@ -1,5 +1,5 @@
 //! The real binary, through its command line.
-#![allow(missing_docs, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod bad_input;
 mod features;
