@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use knownset_core::{Tensor, TensorFile, TensorFileError};
 use ndarray::{Array1, Ix1, Ix2};
@@ -78,7 +78,7 @@ impl Store {
         }
         let unreadable = serde_json::json!(part.unreadable).to_string();
         let metadata = BTreeMap::from([("unreadable".to_owned(), unreadable)]);
-        Ok(TensorFile { tensors, metadata }.write(Path::new(&self.path(rows)))?)
+        Ok(TensorFile { tensors, metadata }.write(&self.path(rows))?)
     }
 }
 

@@ -6,12 +6,12 @@ use knownset_detect::Fitted;
 use serde_json::json;
 
 use super::Status;
-use super::score::{load, network_of, open};
+use super::score::{network_of, open};
 use crate::cli::Calibrate;
 use crate::printer::Printer;
 
 pub(super) fn run(args: &Calibrate, printer: Printer) -> anyhow::Result<Status> {
-    let mut fitted: Fitted = load(&args.detector)?;
+    let mut fitted = Fitted::load(&args.detector)?;
     let path = std::path::Path::new(&args.id);
     let set = if path.is_file() {
         open(Some(path), None, None, &args.reading, printer)?

@@ -53,7 +53,7 @@ struct One {
 }
 
 pub(super) fn run(args: &Score, printer: Printer) -> anyhow::Result<Status> {
-    let fitted = load(&args.detector)?;
+    let fitted = Fitted::load(&args.detector)?;
     let network = args.data.as_ref().map(|_| network_of(&fitted, args.weights.as_deref())).transpose()?;
     let set = open(args.features.as_deref(), args.data.as_deref(), network.as_ref(), &args.reading, printer)?;
     let features = &set.features;
@@ -69,11 +69,6 @@ pub(super) fn run(args: &Score, printer: Printer) -> anyhow::Result<Status> {
     let scored = describe(&fitted, features, &scores, nearest, set.counts);
     printer.result(&scored, || table(&scored))?;
     Ok(Status::Done)
-}
-
-/// Reads a detector file.
-pub(super) fn load(path: &Path) -> anyhow::Result<Fitted> {
-    Ok(Fitted::load(path)?)
 }
 
 /// The network a detector was fitted on, from the weights named or from where they were.
