@@ -290,8 +290,8 @@ fn u64_le(b: &[u8]) -> u64 {
     u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
 }
 
-/// IEEE half precision to single.
-fn half_to_f32(bits: u16) -> f32 {
+/// IEEE half precision to single, exact.
+pub fn half_to_f32(bits: u16) -> f32 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let exponent = i32::from(bits >> 10 & 0x1f);
     let fraction = f32::from(bits & 0x3ff);

@@ -1,5 +1,7 @@
 //! Little-endian elements of any stored type → f32.
 
+use knownset_core::half_to_f32;
+
 /// Element types of PyTorch storages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Element {
@@ -45,19 +47,6 @@ impl Element {
 
 fn each<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     bytes.as_chunks::<N>().0.iter().map(|chunk| decode(*chunk)).collect()
-}
-
-/// IEEE binary16 → f32, exact.
-fn half_to_f32(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f32::from(bits & 0x3ff);
-    match exponent {
-        0 => sign * fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1024.0 + fraction) * 2f32.powi(exponent - 25),
-    }
 }
 
 #[cfg(test)]
