@@ -1,7 +1,7 @@
 //! The bundled Sprite World as a dataset, drawn on demand.
 
 use crate::world::{CLASSES, SplitKind, WORLD_VERSION, World, WorldSplit};
-use crate::{DataError, DatasetInfo, EncodedImage, ImageSource};
+use crate::{DataError, DatasetInfo, EncodedImage, ImageSource, Texts};
 
 /// One split of a world.
 pub(crate) struct WorldImages {
@@ -41,6 +41,11 @@ impl ImageSource for WorldImages {
 
     fn get(&self, i: usize) -> Result<EncodedImage, DataError> {
         Ok(EncodedImage::Pixels(self.split.image(i)))
+    }
+
+    fn texts(&self, i: usize) -> Texts {
+        let scene = self.split.scene(i);
+        Texts { captions: vec![scene.caption], tags: scene.tags }
     }
 
     /// The world's version and the split: its images are a pure function of them.
