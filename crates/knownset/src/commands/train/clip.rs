@@ -17,9 +17,12 @@ use crate::printer::Printer;
 /// What validation asks of an image.
 const PROMPT: &str = "a photo of a {}";
 
+/// One step in so many belongs to the warm-up.
+const WARMUP_SHARE: usize = 20;
+
 pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let tower = |depth| TowerSpec { width: 128, hidden: 512, depth, heads: 4, quick_gelu: true, epsilon: 1e-5 };
-    let spec = ClipSpec { projection: 128, image: 48, patch: 8, vision: tower(6), vocabulary: 1500, context: 32, text: tower(3) };
+    let spec = ClipSpec { projection: 128, image: 48, patch: 8, vision: tower(4), vocabulary: 1500, context: 32, text: tower(2) };
     let preprocess = Preprocess {
         resize: Resize::Shorter { size: 48, filter: Filter::Bicubic },
         size: 48,
@@ -60,7 +63,7 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
             epsilon: 1e-6,
             weight_decay: args.weight_decay.unwrap_or(0.1),
         },
-        schedule: Schedule { lr: args.lr.unwrap_or(1e-3), warmup: 2 * images.len().div_ceil(batch) / 2 },
+        schedule: Schedule { lr: args.lr.unwrap_or(1e-3), warmup: args.epochs * images.len().div_ceil(batch) / WARMUP_SHARE },
         seed: args.seed,
         out: &args.out,
         resume: args.resume,
