@@ -125,7 +125,7 @@ mod tests {
         let shuffled = message(&|words| drop(words.prompts.insert(SHUFFLED.into(), three.clone())));
         assert_eq!(shuffled, "prompts.shuffled has shape [3, 2] but prompts.classes has shape [2, 2]");
         let wide = message(&|words| drop(words.prompts.insert(AGENTS.into(), Array2::ones((1, 3)))));
-        assert_eq!(wide, "prompts.agents has shape [1, 3] but prompts.classes has shape [2, 2]");
+        assert_eq!(wide, "prompts.classes has shape [2, 2] but prompts.agents has shape [1, 3]");
         let embedding = message(&|words| words.embedding = Some(Array2::ones((4, 3))));
         assert_eq!(embedding, "embedding has shape [4, 3] but prompts.classes has shape [2, 2]");
         let patches = message(&|words| words.patches = Some(Array3::ones((4, 5, 3))));
