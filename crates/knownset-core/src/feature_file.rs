@@ -1,12 +1,13 @@
 //! Feature files: [`Features`] as `.safetensors` or `.npz`.
 //!
-//! Arrays read: `embedding` [n,d], `logits` [n,K], `labels` [n], `head.weight` [K,d], `head.bias` [K]. Others are
-//! ignored, and named so that a caller can say so. A safetensors header may also hold `ids` (a JSON list) and
+//! Arrays read: `embedding` [n,d], `patches` [n,P,d], `logits` [n,K], `labels` [n], `head.weight` [K,d], `head.bias`
+//! [K], and `prompts.NAME` [rows,d] of any name. Others are ignored, and named so that a caller can say so. A safetensors header may also hold `ids` (a JSON list) and
 //! `knownset` (origin, class names, source), which NumPy files lack.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array, Array1, Dimension};
+use ndarray::{Array, Array1, Array2, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::features::{Features, FeaturesError, Head, Origin};
@@ -25,7 +26,7 @@ pub enum FeatureFileError {
         /// The file.
         path: PathBuf,
         /// The array.
-        name: &'static str,
+        name: String,
         /// Rank and type it should have.
         expected: &'static str,
         /// Its shape and type.
@@ -61,6 +62,9 @@ pub enum FeatureFileError {
     },
 }
 
+/// Prefix of the arrays of text features.
+const PROMPTS: &str = "prompts.";
+
 /// The header entry `knownset`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Header {
@@ -89,6 +93,8 @@ pub fn read_features(path: &Path) -> Result<(Features, Vec<String>), FeatureFile
     let embedding = floats("embedding")?;
     let logits = floats("logits")?;
     let weight = floats("head.weight")?;
+    let patches = tensors.remove("patches").map(|tensor| as_f32(path, "patches", tensor)).transpose()?;
+    let prompts = take_prompts(path, &mut tensors)?;
     let bias = tensors.remove("head.bias").map(|tensor| as_f32(path, "head.bias", tensor)).transpose()?;
     let labels = tensors.remove("labels").map(|tensor| as_i64(path, tensor)).transpose()?;
     let half = |present, absent| FeatureFileError::HalfHead { path: path.into(), present, absent };
@@ -103,7 +109,9 @@ pub fn read_features(path: &Path) -> Result<(Features, Vec<String>), FeatureFile
         labels,
         logits,
         embedding,
+        patches,
         head,
+        prompts,
         class_names: header.class_names,
         origin: header.origin,
         source: header.source,
@@ -120,10 +128,14 @@ pub fn write_features(path: &Path, features: &Features) -> Result<(), FeatureFil
         tensor.map(|tensor| file.tensors.insert(name.into(), tensor));
     };
     put("embedding", features.embedding.clone().map(Into::into));
+    put("patches", features.patches.clone().map(Into::into));
     put("logits", features.logits.clone().map(Into::into));
     put("labels", features.labels.clone().map(Into::into));
     put("head.weight", features.head.as_ref().map(|head| head.weight.clone().into()));
     put("head.bias", features.head.as_ref().map(|head| head.bias.clone().into()));
+    for (name, array) in &features.prompts {
+        put(&format!("{PROMPTS}{name}"), Some(array.clone().into()));
+    }
     if !features.ids.is_empty() {
         file.metadata.insert("ids".into(), serde_json::json!(features.ids).to_string());
     }
@@ -141,17 +153,38 @@ pub fn write_features(path: &Path, features: &Features) -> Result<(), FeatureFil
     Ok(file.write(path)?)
 }
 
-fn wrong(path: &Path, name: &'static str, expected: &'static str, tensor: &Tensor) -> FeatureFileError {
+/// Every array of text features, by the name behind the prefix.
+fn take_prompts(
+    path: &Path,
+    tensors: &mut BTreeMap<String, Tensor>,
+) -> Result<BTreeMap<String, Array2<f32>>, FeatureFileError> {
+    let mut prompts = BTreeMap::new();
+    for (key, tensor) in std::mem::take(tensors) {
+        match key.strip_prefix(PROMPTS) {
+            Some(name) if !name.is_empty() => {
+                prompts.insert(name.to_owned(), as_f32(path, &key, tensor)?);
+            }
+            _ => drop(tensors.insert(key, tensor)),
+        }
+    }
+    Ok(prompts)
+}
+
+fn wrong(path: &Path, name: &str, expected: &'static str, tensor: &Tensor) -> FeatureFileError {
     let kind = match tensor {
         Tensor::F32(_) => "f32",
         Tensor::F64(_) => "f64",
         Tensor::I64(_) => "integer",
     };
-    FeatureFileError::Array { path: path.into(), name, expected, found: format!("{kind} {:?}", tensor.shape()) }
+    FeatureFileError::Array { path: path.into(), name: name.into(), expected, found: format!("{kind} {:?}", tensor.shape()) }
 }
 
-fn as_f32<D: Dimension>(path: &Path, name: &'static str, tensor: Tensor) -> Result<Array<f32, D>, FeatureFileError> {
-    let expected = if D::NDIM == Some(1) { "floats [K]" } else { "floats with two dimensions" };
+fn as_f32<D: Dimension>(path: &Path, name: &str, tensor: Tensor) -> Result<Array<f32, D>, FeatureFileError> {
+    let expected = match D::NDIM {
+        Some(1) => "floats [K]",
+        Some(3) => "floats [n, P, d]",
+        _ => "floats with two dimensions",
+    };
     let error = wrong(path, name, expected, &tensor);
     let array = match tensor {
         Tensor::F32(array) => array,
@@ -173,7 +206,7 @@ fn as_i64(path: &Path, tensor: Tensor) -> Result<Array1<i64>, FeatureFileError> 
 mod tests {
     use std::io::Write;
 
-    use ndarray::{Array2, array};
+    use ndarray::{Array3, array};
 
     use super::*;
     use crate::preprocess::{Filter, Preprocess, Resize};
@@ -187,7 +220,13 @@ mod tests {
             labels: Some(array![1, -1]),
             logits: Some(array![[0.5, 1.0], [2.0, -1.0]]),
             embedding: Some(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]),
+            patches: Some(Array3::from_shape_fn((2, 2, 3), |(row, patch, d)| (row * 6 + patch * 3 + d) as f32)),
             head: Some(Head { weight: Array2::ones((2, 3)), bias: array![0.0, 1.0] }),
+            prompts: BTreeMap::from([
+                ("classes".into(), array![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+                ("negatives".into(), Array2::zeros((0, 3))),
+                ("a.b c".into(), array![[0.5, 0.5, 0.5]]),
+            ]),
             class_names: Some(vec!["cat".into(), "dog".into()]),
             origin: Some(Origin {
                 backbone: "b".into(),
@@ -236,9 +275,27 @@ mod tests {
     }
 
     #[test]
+    fn a_known_set_in_words_is_read_from_either_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let (numpy, safe) = (folder.path().join("f.npz"), folder.path().join("f.safetensors"));
+        npz(&numpy, &[("prompts.classes", &[1, 2], &[1.0, 2.0]), ("prompts.", &[1, 2], &[0.0, 0.0])]);
+        let (words, ignored) = read_features(&numpy).unwrap();
+        assert_eq!(words.prompts["classes"], array![[1.0, 2.0]]);
+        assert_eq!(ignored, ["prompts."]);
+        write_features(&safe, &words).unwrap();
+        assert_eq!(read_features(&safe).unwrap(), (words, vec![]));
+    }
+
+    #[test]
     fn wrong_shapes_are_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f.npz");
+        npz(&path, &[("prompts.agents", &[4], &[1.0, 2.0, 3.0, 4.0])]);
+        let error = read_features(&path).unwrap_err().to_string();
+        assert!(error.ends_with("prompts.agents should be floats with two dimensions but is f32 [4]"), "{error}");
+        npz(&path, &[("logits", &[1, 1], &[1.0]), ("patches", &[1, 2], &[1.0, 2.0])]);
+        let error = read_features(&path).unwrap_err().to_string();
+        assert!(error.ends_with("patches should be floats [n, P, d] but is f32 [1, 2]"), "{error}");
         npz(&path, &[("logits", &[4], &[1.0, 2.0, 3.0, 4.0])]);
         let error = read_features(&path).unwrap_err().to_string();
         assert!(error.ends_with("logits should be floats with two dimensions but is f32 [4]"), "{error}");

@@ -1,9 +1,13 @@
 //! What a backbone said about n images.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::Preprocess;
+use crate::prompts::{CLASSES, array_name};
 
 /// Label of an image whose class is not one of the known ones.
 pub const UNKNOWN_LABEL: i64 = -1;
@@ -62,6 +66,7 @@ impl Origin {
 /// Everything a backbone said about n images: computed once, cached, shared by all detectors.
 ///
 /// Arrays that are present agree in n, and `head` agrees with `logits` and `embedding`: [`Features::check`].
+/// Features without images are legal where `prompts` give the known set in words.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Features {
     /// One stable id per image, such as its path in the dataset; empty when the source had none.
@@ -72,8 +77,13 @@ pub struct Features {
     pub logits: Option<Array2<f32>>,
     /// `[n, d]` penultimate features.
     pub embedding: Option<Array2<f32>>,
+    /// `[n, P, d]` features of the P patches of each image, projected into the space of `embedding`.
+    pub patches: Option<Array3<f32>>,
     /// The last layer that turns `embedding` into `logits`.
     pub head: Option<Head>,
+    /// What a text tower said about the known set, by name (see [`crate::prompts`]): `[rows, d]` each, in the space
+    /// of `embedding`.
+    pub prompts: BTreeMap<String, Array2<f32>>,
     /// Names of the K classes, in the order of the logits.
     pub class_names: Option<Vec<String>>,
     /// The network that made them.
@@ -90,11 +100,11 @@ pub enum FeaturesError {
     #[error("{left} has shape {left_shape:?} but {right} has shape {right_shape:?}")]
     Shape {
         /// First array.
-        left: &'static str,
+        left: String,
         /// Its shape.
         left_shape: Vec<usize>,
         /// Second array.
-        right: &'static str,
+        right: String,
         /// Its shape.
         right_shape: Vec<usize>,
     },
@@ -102,12 +112,12 @@ pub enum FeaturesError {
     #[error("{array} holds {value} in row {row}{}, column {column}", id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default())]
     NotFinite {
         /// Which array.
-        array: &'static str,
+        array: String,
         /// The value found.
         value: f32,
         /// Its row.
         row: usize,
-        /// Its column.
+        /// Its column, counted through all patches of an image.
         column: usize,
         /// The id of that row, when there are ids.
         id: Option<String>,
@@ -122,8 +132,16 @@ pub enum FeaturesError {
         /// Number of classes.
         classes: usize,
     },
-    /// Neither logits nor an embedding.
-    #[error("there is neither `logits` nor `embedding`")]
+    /// Text features without a direction.
+    #[error("{array} has a row of zeros, row {row}, which has no direction")]
+    ZeroRow {
+        /// Which array.
+        array: String,
+        /// Its row.
+        row: usize,
+    },
+    /// Neither logits nor an embedding nor text features.
+    #[error("there is neither `logits` nor `embedding` nor `prompts`")]
     Nothing,
 }
 
@@ -131,6 +149,7 @@ impl Features {
     /// Number of images.
     pub fn len(&self) -> usize {
         let arrays = self.logits.as_ref().map(Array2::nrows).or(self.embedding.as_ref().map(Array2::nrows));
+        let arrays = arrays.or(self.patches.as_ref().map(|patches| patches.len_of(Axis(0))));
         arrays.or(self.labels.as_ref().map(Array1::len)).unwrap_or(self.ids.len())
     }
 
@@ -144,9 +163,10 @@ impl Features {
         self.ids.get(row).cloned().unwrap_or_else(|| row.to_string())
     }
 
-    /// Number of classes K, from the logits, the head or the largest label.
+    /// Number of classes K, from the logits, the head, the class prompts or the largest label.
     pub fn classes(&self) -> usize {
         let stated = self.logits.as_ref().map(Array2::ncols).or(self.head.as_ref().map(|head| head.bias.len()));
+        let stated = stated.or(self.prompted_classes());
         stated.unwrap_or_else(|| {
             let largest = self.labels.as_ref().and_then(|labels| labels.iter().copied().max()).unwrap_or(-1);
             usize::try_from(largest + 1).unwrap_or(0)
@@ -155,20 +175,21 @@ impl Features {
 
     /// Checks that shapes agree, labels are in range and every number is finite.
     pub fn check(&self) -> Result<(), FeaturesError> {
-        if self.logits.is_none() && self.embedding.is_none() {
+        if self.logits.is_none() && self.embedding.is_none() && self.prompts.is_empty() {
             return Err(FeaturesError::Nothing);
         }
-        let logits = self.logits.as_ref().map(|a| ("logits", a.shape().to_vec()));
-        let embedding = self.embedding.as_ref().map(|a| ("embedding", a.shape().to_vec()));
-        let labels = self.labels.as_ref().map(|a| ("labels", a.shape().to_vec()));
-        let ids = (!self.ids.is_empty()).then(|| ("ids", vec![self.ids.len()]));
-        let rows: Vec<_> = [&logits, &embedding, &labels, &ids].into_iter().flatten().collect();
+        let logits = self.logits.as_ref().map(|a| shaped("logits", a.shape()));
+        let embedding = self.embedding.as_ref().map(|a| shaped("embedding", a.shape()));
+        let patches = self.patches.as_ref().map(|a| shaped("patches", a.shape()));
+        let labels = self.labels.as_ref().map(|a| shaped("labels", a.shape()));
+        let ids = (!self.ids.is_empty()).then(|| shaped("ids", &[self.ids.len()]));
+        let rows: Vec<_> = [&logits, &embedding, &patches, &labels, &ids].into_iter().flatten().collect();
         for pair in rows.windows(2) {
             agree(pair[0], 0, pair[1], 0)?;
         }
         if let Some(head) = &self.head {
-            let weight = ("head.weight", head.weight.shape().to_vec());
-            agree(&weight, 0, &("head.bias", head.bias.shape().to_vec()), 0)?;
+            let weight = shaped("head.weight", head.weight.shape());
+            agree(&weight, 0, &shaped("head.bias", head.bias.shape()), 0)?;
             if let Some(logits) = &logits {
                 agree(&weight, 0, logits, 1)?;
             }
@@ -178,9 +199,9 @@ impl Features {
             finite("head.weight", head.weight.view(), &[])?;
             finite("head.bias", head.bias.view().insert_axis(Axis(0)), &[])?;
         }
+        self.check_spaces(logits.as_ref(), embedding.as_ref(), patches.as_ref())?;
         if let Some(names) = &self.class_names {
-            let classes = ("classes", vec![self.classes()]);
-            agree(&("class names", vec![names.len()]), 0, &classes, 0)?;
+            agree(&shaped("class names", &[names.len()]), 0, &shaped("classes", &[self.classes()]), 0)?;
         }
         for (name, array) in [("logits", &self.logits), ("embedding", &self.embedding)] {
             if let Some(array) = array {
@@ -196,7 +217,37 @@ impl Features {
         Ok(())
     }
 
-    /// The rows named, in that order; head, names and origin are kept.
+    /// That images, patches and words lie in one space, every number finite, and that the words agree on K.
+    fn check_spaces(
+        &self,
+        logits: Option<&Shaped>,
+        embedding: Option<&Shaped>,
+        patches: Option<&Shaped>,
+    ) -> Result<(), FeaturesError> {
+        let prompts: Vec<Shaped> =
+            self.prompts.iter().map(|(name, a)| (array_name(name).into(), a.shape().to_vec())).collect();
+        let classes = self.prompts.get(CLASSES).map(|a| (array_name(CLASSES).into(), a.shape().to_vec()));
+        let images = [embedding.map(|a| (a, 1)), patches.map(|a| (a, 2))];
+        let words = classes.iter().chain(&prompts).map(|a| (a, 1));
+        let spaces: Vec<(&Shaped, usize)> = images.into_iter().flatten().chain(words).collect();
+        if let Some((first, rest)) = spaces.split_first() {
+            rest.iter().try_for_each(|space| agree(first.0, first.1, space.0, space.1))?;
+        }
+        if let (Some(logits), Some(classes)) = (logits, &classes) {
+            agree(logits, 1, classes, 0)?;
+        }
+        self.check_prompt_rows()?;
+        if let Some(array) = &self.patches {
+            let bad = array.indexed_iter().find(|(_, value)| !value.is_finite());
+            if let Some(((row, patch, d), &value)) = bad {
+                let (array, column) = ("patches".into(), patch * array.len_of(Axis(2)) + d);
+                return Err(FeaturesError::NotFinite { array, value, row, column, id: self.ids.get(row).cloned() });
+            }
+        }
+        self.prompts.iter().try_for_each(|(name, array)| finite(&array_name(name), array.view(), &[]))
+    }
+
+    /// The rows named, in that order; head, words, names and origin are kept.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {
@@ -204,14 +255,16 @@ impl Features {
             labels: self.labels.as_ref().map(|labels| labels.select(Axis(0), rows)),
             logits: self.logits.as_ref().map(|logits| logits.select(Axis(0), rows)),
             embedding: self.embedding.as_ref().map(|embedding| embedding.select(Axis(0), rows)),
+            patches: self.patches.as_ref().map(|patches| patches.select(Axis(0), rows)),
             ..self.without_rows()
         }
     }
 
-    /// Head, names, origin and source alone.
+    /// Head, words, names, origin and source alone.
     fn without_rows(&self) -> Self {
         Self {
             head: self.head.clone(),
+            prompts: self.prompts.clone(),
             class_names: self.class_names.clone(),
             origin: self.origin.clone(),
             source: self.source.clone(),
@@ -248,20 +301,29 @@ pub(crate) fn argmax(values: impl Iterator<Item = f32>) -> usize {
     best.0
 }
 
-type Shaped = (&'static str, Vec<usize>);
+type Shaped = (Cow<'static, str>, Vec<usize>);
+
+fn shaped(name: &'static str, shape: &[usize]) -> Shaped {
+    (Cow::Borrowed(name), shape.to_vec())
+}
 
 fn agree(left: &Shaped, left_axis: usize, right: &Shaped, right_axis: usize) -> Result<(), FeaturesError> {
     if left.1.get(left_axis) == right.1.get(right_axis) {
         return Ok(());
     }
-    Err(FeaturesError::Shape { left: left.0, left_shape: left.1.clone(), right: right.0, right_shape: right.1.clone() })
+    Err(FeaturesError::Shape {
+        left: left.0.to_string(),
+        left_shape: left.1.clone(),
+        right: right.0.to_string(),
+        right_shape: right.1.clone(),
+    })
 }
 
-fn finite(array: &'static str, values: ArrayView2<'_, f32>, ids: &[String]) -> Result<(), FeaturesError> {
+fn finite(array: &str, values: ArrayView2<'_, f32>, ids: &[String]) -> Result<(), FeaturesError> {
     match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
         None => Ok(()),
         Some(((row, column), &value)) => {
-            Err(FeaturesError::NotFinite { array, value, row, column, id: ids.get(row).cloned() })
+            Err(FeaturesError::NotFinite { array: array.into(), value, row, column, id: ids.get(row).cloned() })
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod moments;
 pub mod neighbours;
 mod preprocess;
+pub mod prompts;
 mod score_file;
 pub mod state;
 mod tensor_file;

@@ -50,6 +50,9 @@ pub enum StateError {
     /// A NaN or infinity where a number was needed.
     #[error("the array {0} holds a value that is not finite")]
     NotFinite(String),
+    /// A row of zeros where a direction was needed.
+    #[error("the array {0} has a row of zeros")]
+    ZeroRow(String),
 }
 
 impl State {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use knownset_core::calibration::Calibration;
 use knownset_core::state::{DetectorFile, DetectorFileError, DetectorHeader, StateError, VERSION};
 use knownset_core::{Features, Origin, OriginMismatch};
-use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+use ndarray::{Array, Array2, Array3, Axis, CowArray, Dimension, Ix2, Ix3, RemoveAxis};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -24,6 +24,14 @@ pub struct Fitted {
     class_names: Option<Vec<String>>,
     /// What its scores mean, once calibrated.
     pub calibration: Option<Calibration>,
+}
+
+/// What a detector reads of images: as [`Batch`], but perhaps owned.
+#[derive(Debug)]
+pub(crate) struct Arrays<'a> {
+    pub(crate) logits: CowArray<'a, f32, Ix2>,
+    pub(crate) embedding: CowArray<'a, f32, Ix2>,
+    pub(crate) patches: CowArray<'a, f32, Ix3>,
 }
 
 /// Features that a detector cannot score.
@@ -57,6 +65,22 @@ pub enum ScoreError {
         logits: usize,
         /// Rows of the embedding.
         embedding: usize,
+    },
+    /// Patches of another number of images.
+    #[error("`patches` has {patches} rows but `embedding` has {embedding}")]
+    PatchRows {
+        /// Rows of the patches.
+        patches: usize,
+        /// Rows of the embedding.
+        embedding: usize,
+    },
+    /// Two sets of images that cannot be mixed into one stream.
+    #[error("the images of one set have {one} patches each, those of the other {other}")]
+    PatchCount {
+        /// Patches of the in-distribution images.
+        one: usize,
+        /// Patches of the others.
+        other: usize,
     },
     /// A NaN or an infinity.
     #[error("`{array}` holds {value} in row {row} ({id})")]
@@ -124,7 +148,11 @@ impl Fitted {
         let needs = entry.info.needs;
         let widths = Widths {
             logits: if needs.logits { input.logits()?.ncols() } else { 0 },
-            embedding: if needs.embedding { input.embedding()?.ncols() } else { 0 },
+            embedding: match needs.embedding {
+                true if needs.prompts.is_empty() => input.embedding()?.ncols(),
+                true => input.prompt_width(needs.prompts)?,
+                false => 0,
+            },
         };
         Ok(Self {
             entry,
@@ -143,47 +171,75 @@ impl Fitted {
     /// If an array is missing, has another width than in training, or holds a NaN or an infinity; if the
     /// features state another origin than the training features (either may state none).
     pub fn score(&self, features: &Features) -> Result<Vec<f64>, ScoreError> {
-        let detector = self.info().name;
+        self.score_arrays(&self.arrays(features)?, |row| features.id(row))
+    }
+
+    /// The arrays the detector reads, checked.
+    pub(crate) fn arrays<'a>(&self, features: &'a Features) -> Result<Arrays<'a>, ScoreError> {
+        let Info { name: detector, needs, .. } = *self.info();
         if let (Some(fitted), Some(given)) = (&self.origin, &features.origin) {
             fitted.check_same(given).map_err(|source| ScoreError::Origin { detector, source })?;
         }
-        let logits = self.read("logits", features.logits.as_ref(), self.widths.logits, features)?;
-        let embedding = self.read("embedding", features.embedding.as_ref(), self.widths.embedding, features)?;
-        let needs = self.info().needs;
+        let (n, widths) = (features.len(), self.widths);
+        let logits = match needs.logits {
+            true => self.read("logits", features.logits.as_ref(), widths.logits, features)?,
+            false => CowArray::from(Array2::zeros((n, 0))),
+        };
+        let embedding = match needs.embedding {
+            true => self.read("embedding", features.embedding.as_ref(), widths.embedding, features)?,
+            false => CowArray::from(Array2::zeros((n, 0))),
+        };
+        let patches = match needs.patches {
+            true => {
+                let some = features.patches.as_ref().filter(|patches| patches.len_of(Axis(1)) > 0);
+                self.read("patches", some, widths.embedding, features)?
+            }
+            false => CowArray::from(Array3::zeros((n, 0, 0))),
+        };
         if needs.logits && needs.embedding && logits.nrows() != embedding.nrows() {
             return Err(ScoreError::Rows { logits: logits.nrows(), embedding: embedding.nrows() });
         }
-        let scores = self.scorer.score(&Batch { logits: logits.view(), embedding: embedding.view() });
+        if needs.patches && patches.len_of(Axis(0)) != embedding.nrows() {
+            return Err(ScoreError::PatchRows { patches: patches.len_of(Axis(0)), embedding: embedding.nrows() });
+        }
+        Ok(Arrays { logits, embedding, patches })
+    }
+
+    /// Scores of checked arrays; `id` names a row in an error.
+    pub(crate) fn score_arrays(
+        &self,
+        arrays: &Arrays<'_>,
+        id: impl Fn(usize) -> String,
+    ) -> Result<Vec<f64>, ScoreError> {
+        let (logits, embedding, patches) = (arrays.logits.view(), arrays.embedding.view(), arrays.patches.view());
+        let scores = self.scorer.score(&Batch { logits, embedding, patches });
+        let detector = self.info().name;
         match scores.iter().position(|score| !score.is_finite()) {
             None => Ok(scores),
-            Some(row) => Err(ScoreError::NotAScore { detector, score: scores[row], row, id: features.id(row) }),
+            Some(row) => Err(ScoreError::NotAScore { detector, score: scores[row], row, id: id(row) }),
         }
     }
 
-    /// An array in standard layout, checked; without columns if the detector does not read it.
-    fn read<'a>(
+    /// An array in standard layout, its last dimension and its numbers checked.
+    fn read<'a, D: Dimension + RemoveAxis>(
         &self,
         name: &'static str,
-        array: Option<&'a Array2<f32>>,
+        array: Option<&'a Array<f32, D>>,
         fitted: usize,
         features: &Features,
-    ) -> Result<CowArray<'a, f32, Ix2>, ScoreError> {
+    ) -> Result<CowArray<'a, f32, D>, ScoreError> {
         let detector = self.info().name;
-        let read = if name == "logits" { self.info().needs.logits } else { self.info().needs.embedding };
-        if !read {
-            return Ok(CowArray::from(Array2::zeros((features.len(), 0))));
-        }
         let array = array.ok_or(ScoreError::Missing { detector, array: name })?;
-        if array.ncols() != fitted {
-            return Err(ScoreError::Width { detector, array: name, fitted, given: array.ncols() });
+        let given = array.shape().last().copied().unwrap_or_default();
+        if given != fitted {
+            return Err(ScoreError::Width { detector, array: name, fitted, given });
         }
-        let bad = |value: &&f32| !value.is_finite();
-        let spoilt = |row: &usize| array.row(*row).iter().any(|value| bad(&value));
-        if let Some(row) = (0..array.nrows()).into_par_iter().find_first(spoilt) {
-            let value = array.row(row).iter().copied().find(|value| bad(&value)).unwrap_or(f32::NAN);
+        let bad = |row: usize| array.index_axis(Axis(0), row).iter().copied().find(|value| !value.is_finite());
+        let rows = 0..array.len_of(Axis(0));
+        if let Some((row, value)) = rows.into_par_iter().find_map_first(|row| Some((row, bad(row)?))) {
             return Err(ScoreError::NotFinite { array: name, value, row, id: features.id(row) });
         }
-        Ok(standard(array.view()))
+        Ok(array.as_standard_layout())
     }
 
     /// Writes the detector file; the same detector gives the same bytes.
@@ -253,13 +309,5 @@ impl Fitted {
     /// Names of the known classes, where they were known.
     pub fn class_names(&self) -> Option<&[String]> {
         self.class_names.as_deref()
-    }
-}
-
-fn standard(array: ArrayView2<'_, f32>) -> CowArray<'_, f32, Ix2> {
-    if array.is_standard_layout() {
-        CowArray::from(array)
-    } else {
-        CowArray::from(array.as_standard_layout().into_owned())
     }
 }

@@ -12,7 +12,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 /// Training features, optional in-distribution validation features, and their statistics, each computed when
 /// first asked for and then shared by every detector.
 ///
-/// Rows labelled as no known class are left out of everything: they are not part of the known set.
+/// Rows labelled as no known class are left out of everything: they are not part of the known set. A known set given
+/// in words alone, without rows, is accepted; detectors that read images then name the array they miss.
 #[derive(Debug)]
 pub struct FitInput<'a> {
     train: Cow<'a, Features>,
@@ -46,6 +47,18 @@ pub enum FitError {
         array: &'static str,
         /// "training" or "validation".
         set: &'static str,
+    },
+    /// Text features it needs are not there.
+    #[error("needs `prompts.{name}`, which the training features do not have")]
+    NoPrompts {
+        /// Their name.
+        name: &'static str,
+    },
+    /// Text features without a row, where at least one is needed.
+    #[error("`prompts.{name}` has no row")]
+    EmptyPrompts {
+        /// Their name.
+        name: &'static str,
     },
     /// Features that contradict themselves.
     #[error("the {set} features are unusable")]
@@ -123,7 +136,7 @@ pub enum FitError {
 }
 
 impl<'a> FitInput<'a> {
-    /// Checks the features: shapes, labels, finite numbers, at least one row.
+    /// Checks the features: shapes, labels, finite numbers, at least one row or words alone.
     ///
     /// `val` are in-distribution images not used in training the backbone. Temperature scaling, KL matching and
     /// ReAct are fitted on them, as in their papers; without them, on the training features.
@@ -182,6 +195,16 @@ impl<'a> FitInput<'a> {
     /// The classifier's last layer.
     pub fn head(&self) -> Result<&Head, FitError> {
         self.train.head.as_ref().ok_or(FitError::Missing { array: "head", set: "training" })
+    }
+
+    /// `[rows, d]` text features of that name, as they were given.
+    pub fn prompts(&self, name: &'static str) -> Result<&Array2<f32>, FitError> {
+        self.train.prompts.get(name).ok_or(FitError::NoPrompts { name })
+    }
+
+    /// d, the number of columns of the embeddings of images that the words are compared with.
+    pub(crate) fn prompt_width(&self, names: &[&'static str]) -> Result<usize, FitError> {
+        names.iter().try_fold(0, |_, name| Ok(self.prompts(name)?.ncols()))
     }
 
     /// `[m, K]` logits of the validation images, or of the training images where there are none.
@@ -273,7 +296,8 @@ fn known<'a>(features: &'a Features, set: &'static str) -> Result<Cow<'a, Featur
         }
         _ => Cow::Borrowed(features),
     };
-    if features.is_empty() { Err(FitError::Empty { set }) } else { Ok(features) }
+    let in_words = features.logits.is_none() && features.embedding.is_none();
+    if features.is_empty() && !in_words { Err(FitError::Empty { set }) } else { Ok(features) }
 }
 
 fn matrix<'a>(

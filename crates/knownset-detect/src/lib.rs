@@ -21,13 +21,18 @@
 pub mod checks;
 mod detectors;
 mod fitted;
+mod grouped;
 mod input;
+pub mod mining;
 mod registry;
 mod rows;
 mod shaping;
 mod spec;
+mod stream;
+mod words;
 
 pub use fitted::{Fitted, LoadError, ScoreError};
 pub use input::{FitError, FitInput};
 pub use registry::{Chosen, DETECTORS, SelectError, find, select};
-pub use spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths};
+pub use spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths};
+pub use stream::{Ratio, RatioError, Stream, Streamed};

@@ -29,6 +29,17 @@ pub static DETECTORS: &[&Entry] = &[
     &d::ash_s::ENTRY,
     &d::scale::ENTRY,
     &d::dice::ENTRY,
+    &d::mcm::ENTRY,
+    &d::gl_mcm::ENTRY,
+    &d::neglabel::ENTRY,
+    &d::csp::ENTRY,
+    &d::cma::ENTRY,
+    &d::tag::ENTRY,
+    &d::eoe::ENTRY,
+    &d::clipn::ENTRY,
+    &d::candidate_words::ENTRY,
+    &d::adaneg::ENTRY,
+    &d::oodd::ENTRY,
 ];
 
 /// A detector with parameters, ready to be fitted.
@@ -95,8 +106,9 @@ fn normal(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The detectors in a comma-separated list, each `name` or `name:key=value:key=value…`, or all of them for
-/// `all`. Values are JSON; what is not, is a string.
+/// The detectors in a comma-separated list, each `name` or `name:key=value:key=value…`; `all` stands for every
+/// detector that reads only what a backbone says about images, `zero-shot` for every one that also reads words
+/// ([`Needs::prompts`](crate::Needs::prompts)). Values are JSON; what is not, is a string.
 ///
 /// ```
 /// let chosen = knownset_detect::select("msp,knn:k=10")?;
@@ -107,12 +119,16 @@ fn normal(name: &str) -> String {
 pub fn select(text: &str) -> Result<Vec<Chosen>, SelectError> {
     let mut chosen = Vec::new();
     for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
-        if piece == "all" {
-            for &entry in DETECTORS {
-                chosen.push(Chosen::new(entry, &Value::Null)?);
+        let in_words = match piece {
+            "all" => false,
+            "zero-shot" => true,
+            _ => {
+                chosen.push(Chosen::parse(piece)?);
+                continue;
             }
-        } else {
-            chosen.push(Chosen::parse(piece)?);
+        };
+        for &entry in DETECTORS.iter().filter(|entry| entry.info.needs.prompts.is_empty() != in_words) {
+            chosen.push(Chosen::new(entry, &Value::Null)?);
         }
     }
     if chosen.is_empty() { Err(SelectError::Nothing) } else { Ok(chosen) }
@@ -215,7 +231,10 @@ mod tests {
 
     #[test]
     fn choices_are_parsed_and_wrong_ones_are_refused() {
-        assert_eq!(select("all").unwrap().len(), DETECTORS.len());
+        let (all, zero_shot) = (select("all").unwrap(), select("zero-shot").unwrap());
+        assert_eq!((all.len(), zero_shot.len()), (20, DETECTORS.len() - 20));
+        assert!(all.iter().all(|chosen| chosen.entry().info.needs.prompts.is_empty()));
+        assert!(zero_shot.iter().all(|chosen| chosen.entry().info.needs.prompts.contains(&"classes")));
         assert!(matches!(select(" , "), Err(SelectError::Nothing)));
         assert!(matches!(select("knn:k"), Err(SelectError::NotAPair { .. })));
         for wrong in ["knn:k=0", "knn:k=ten", "knn:q=1", "ebo:temperature=-1"] {

@@ -98,12 +98,18 @@ pub(crate) fn norm(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// The `percent`-th percentile with linear interpolation between order statistics, as NumPy's default.
+/// The same as [`quantile`], of a share in percent.
+pub(crate) fn percentile<T: Copy + Into<f64> + PartialOrd>(values: Vec<T>, percent: f64) -> f64 {
+    quantile(values, percent / 100.0)
+}
+
+/// The value below which a share `q` lies, with linear interpolation between order statistics, as NumPy's and
+/// PyTorch's default.
 ///
 /// # Panics
 /// If there is no value.
-pub(crate) fn percentile<T: Copy + Into<f64> + PartialOrd>(mut values: Vec<T>, percent: f64) -> f64 {
-    let position = percent / 100.0 * (values.len() - 1) as f64;
+pub(crate) fn quantile<T: Copy + Into<f64> + PartialOrd>(mut values: Vec<T>, q: f64) -> f64 {
+    let position = q * (values.len() - 1) as f64;
     let (below, share) = (position.floor() as usize, position.fract());
     let order = |a: &T, b: &T| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
     let (_, &mut low, above) = values.select_nth_unstable_by(below, order);

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use knownset_core::state::{State, StateError};
-use ndarray::{Array, ArrayView2, Dimension};
+use ndarray::{Array, ArrayView2, ArrayView3, Dimension};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -39,22 +39,56 @@ pub struct Info {
     pub formula: &'static str,
     /// What it reads.
     pub needs: Needs,
+    /// What it was told beyond the images it scores; a table that compares detectors should show it.
+    pub information: Information,
     /// Its parameters, in the order of their JSON object.
     pub params: &'static [ParamDoc],
 }
 
-/// What a detector reads of the training features; of `logits` and `embedding` also when it scores.
+/// What a detector knows beyond the image in front of it. Scores of detectors that know different things do not
+/// compare as equals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Information {
+    /// Images of the known set: a classifier trained on them, statistics of their features, or both.
+    TrainingImages,
+    /// The names of the classes, and words chosen without a look at any image.
+    Static,
+    /// The other images of the test stream, unlabelled.
+    TestStream,
+    /// A few labelled images of each class.
+    FewShot,
+    /// Which kind of thing the unknown images will show.
+    OodHint,
+    /// Weights trained for the purpose, beside those of the backbone.
+    OtherWeights,
+}
+
+/// What a detector reads of the known set; `logits`, `embedding` and `patches` also of what it scores.
+///
+/// One that reads `prompts` takes the known set from words: it is fitted without any image, and `embedding` and
+/// `patches` are read only of what it scores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "a set of arrays, read by name")]
 pub struct Needs {
     /// Classifier outputs.
     pub logits: bool,
-    /// Penultimate features.
+    /// Penultimate features, or the image features of a network with a text tower.
     pub embedding: bool,
     /// The last layer's weight and bias.
     pub head: bool,
     /// Class labels.
     pub labels: bool,
+    /// Projected features of every patch.
+    pub patches: bool,
+    /// Text features, by their names in [`knownset_core::prompts`].
+    pub prompts: &'static [&'static str],
+}
+
+impl Needs {
+    /// No array.
+    pub const NONE: Self =
+        Self { logits: false, embedding: false, head: false, labels: false, patches: false, prompts: &[] };
 }
 
 /// One parameter.
@@ -82,8 +116,11 @@ pub trait Spec: Debug + Send + Sync {
 
 /// A fitted detector.
 pub trait Scorer: Debug + Send + Sync {
-    /// One score per row, **higher = more in-distribution**; a row's bits do not depend on the other rows nor on
-    /// the number of threads.
+    /// One score per row, **higher = more in-distribution**; a row's bits do not depend on the number of threads,
+    /// nor on the other rows.
+    ///
+    /// A detector that learns from the [test stream](Information::TestStream) is the exception: it starts with an
+    /// empty memory at every call and takes the rows in the order given.
     fn score(&self, batch: &Batch<'_>) -> Vec<f64>;
 
     /// Everything that [`Spec::load`] needs beside the parameters.
@@ -106,6 +143,8 @@ pub struct Batch<'a> {
     pub logits: ArrayView2<'a, f32>,
     /// `[n, d]`.
     pub embedding: ArrayView2<'a, f32>,
+    /// `[n, P, d]`, P at least 1 where the detector needs them.
+    pub patches: ArrayView3<'a, f32>,
 }
 
 /// Parameters that cannot be used.
@@ -157,5 +196,6 @@ pub(crate) fn shaped<T, D: Dimension>(
 /// Scores of rows, for the detectors' own tests.
 #[cfg(test)]
 pub(crate) fn scores(scorer: &dyn Scorer, logits: &ndarray::Array2<f32>, embedding: &ndarray::Array2<f32>) -> Vec<f64> {
-    scorer.score(&Batch { logits: logits.view(), embedding: embedding.view() })
+    let patches = ndarray::Array3::zeros((embedding.nrows(), 0, 0));
+    scorer.score(&Batch { logits: logits.view(), embedding: embedding.view(), patches: patches.view() })
 }

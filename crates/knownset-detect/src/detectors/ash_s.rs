@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::shaping::{EnergyHead, check_percentile, kept, kth_largest, sharpness};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -81,7 +81,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2023,
         paper: "https://arxiv.org/abs/2209.09858",
         formula: "log sum exp(W f' exp(s1 / s2) + b), f' the largest entries of f, s1 and s2 the sums of f and f'",
-        needs: Needs { logits: false, embedding: true, head: true, labels: false },
+        needs: Needs { embedding: true, head: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc { name: "percentile", doc: "share of the entries that become 0, 0 to 99" }],
     },
     spec: parse::<AshS>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::input::{FitError, FitInput};
 use crate::rows::percentile;
 use crate::shaping::EnergyHead;
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,7 +69,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2022,
         paper: "https://arxiv.org/abs/2111.09805",
         formula: "log sum exp((W * M) f + b), M the weights with w_cd * mean(f_d) above a percentile",
-        needs: Needs { logits: false, embedding: true, head: true, labels: false },
+        needs: Needs { embedding: true, head: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc { name: "percentile", doc: "share of the weights that become 0, 0 to 100" }],
     },
     spec: parse::<Dice>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{log_sum_exp, map_rows};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -65,7 +65,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2020,
         paper: "https://arxiv.org/abs/2010.03759",
         formula: "T log sum_c exp(z_c / T)",
-        needs: Needs { logits: true, embedding: false, head: false, labels: false },
+        needs: Needs { logits: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc { name: "temperature", doc: "T, above 0" }],
     },
     spec: parse::<Ebo>,

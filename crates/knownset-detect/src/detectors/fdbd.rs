@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{argmax, map_pairs, norm};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, Scorer, Spec, Widths, parse, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, Scorer, Spec, Widths, parse, shaped};
 
 /// Smallest length to divide by.
 const SHORTEST: f64 = 1e-8;
@@ -90,7 +90,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2024,
         paper: "https://arxiv.org/abs/2312.11536",
         formula: "sum_c |z_yhat - z_c| / ||w_yhat - w_c|| / ||f - mean||",
-        needs: Needs { logits: true, embedding: true, head: true, labels: false },
+        needs: Needs { logits: true, embedding: true, head: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc {
             name: "normalizer",
             doc: "`distance`: divide by the distance to the mean training embedding; `norm`: by the embedding's length",

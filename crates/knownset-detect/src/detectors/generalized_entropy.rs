@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{argmax, map_rows_with, softmax};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -78,7 +78,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2023,
         paper: "https://openaccess.thecvf.com/content/CVPR2023/html/Liu_GEN_Pushing_the_Limits_of_Softmax-Based_Out-of-Distribution_Detection_CVPR_2023_paper.html",
         formula: "-sum over the M largest p of p^gamma (1 - p)^gamma",
-        needs: Needs { logits: true, embedding: false, head: false, labels: false },
+        needs: Needs { logits: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[
             ParamDoc { name: "gamma", doc: "exponent, above 0" },
             ParamDoc { name: "m", doc: "how many of the largest probabilities count, at least 1" },

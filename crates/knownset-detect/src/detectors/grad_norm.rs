@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{map_pairs, softmax};
-use crate::spec::{Batch, Entry, Info, Needs, Scorer, Spec, Widths, parse};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,7 +56,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2021,
         paper: "https://arxiv.org/abs/2110.00218",
         formula: "||K p - 1||_1 * ||f||_1, the L1 norm of the gradient of -sum_c log p_c in the head's weight",
-        needs: Needs { logits: true, embedding: true, head: false, labels: false },
+        needs: Needs { logits: true, embedding: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[],
     },
     spec: parse::<GradNorm>,

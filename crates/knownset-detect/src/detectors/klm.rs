@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::detectors::entropy::negative_entropy;
 use crate::input::{FitError, FitInput};
 use crate::rows::{argmax, map_blocks, softmax};
-use crate::spec::{Batch, Entry, Info, Needs, Scorer, Spec, Widths, parse, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse, shaped};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -89,7 +89,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2022,
         paper: "https://arxiv.org/abs/1911.11132",
         formula: "-min_k KL(p || d_k), d_k the mean softmax of images predicted as k",
-        needs: Needs { logits: true, embedding: false, head: false, labels: false },
+        needs: Needs { logits: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[],
     },
     spec: parse::<Klm>,

@@ -15,7 +15,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -74,7 +74,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2022,
         paper: "https://arxiv.org/abs/2204.06507",
         formula: "-||f/||f|| - f_(k)/||f_(k)|| ||^2, f_(k) the k-th nearest training embedding",
-        needs: Needs { logits: false, embedding: true, head: false, labels: false },
+        needs: Needs { embedding: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc { name: "k", doc: "which neighbour, at least 1" }],
     },
     spec: parse::<Knn>,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::map_blocks;
-use crate::spec::{Batch, Entry, Info, Needs, Scorer, Spec, Widths, parse, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse, shaped};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -113,7 +113,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2018,
         paper: "https://arxiv.org/abs/1807.03888",
         formula: "-min_c (f - mu_c)^T S^+ (f - mu_c)",
-        needs: Needs { logits: false, embedding: true, head: false, labels: true },
+        needs: Needs { embedding: true, labels: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[],
     },
     spec: parse::<Mds>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{map_rows, max};
-use crate::spec::{Batch, Entry, Info, Needs, Scorer, Spec, Widths, parse};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -53,7 +53,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2017,
         paper: "https://arxiv.org/abs/1610.02136",
         formula: "max_c p_c",
-        needs: Needs { logits: true, embedding: false, head: false, labels: false },
+        needs: Needs { logits: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[],
     },
     spec: parse::<Msp>,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{log_sum_exp, map_rows_with, norm};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped};
 
 /// Fewest images of a class: the distances of two from their mean are equal.
 const FEWEST: usize = 3;
@@ -187,7 +187,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2016,
         paper: "https://arxiv.org/abs/1511.06233",
         formula: "-p(unknown) after the alpha largest logits lost (alpha - i + 1)/alpha * Weibull(||z - mean_c||)",
-        needs: Needs { logits: true, embedding: false, head: false, labels: true },
+        needs: Needs { logits: true, labels: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[
             ParamDoc { name: "tail", doc: "how many of a class's largest distances are fitted, at least 3" },
             ParamDoc { name: "alpha", doc: "how many of the largest logits are revised, at least 1" },

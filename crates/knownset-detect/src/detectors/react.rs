@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::input::{FitError, FitInput};
 use crate::rows::percentile;
 use crate::shaping::EnergyHead;
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -72,7 +72,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2021,
         paper: "https://arxiv.org/abs/2111.12797",
         formula: "log sum exp(W min(f, t) + b), t a percentile of all in-distribution activations",
-        needs: Needs { logits: false, embedding: true, head: true, labels: false },
+        needs: Needs { embedding: true, head: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc { name: "percentile", doc: "of the activations, where they are cut off, 0 to 100" }],
     },
     spec: parse::<React>,

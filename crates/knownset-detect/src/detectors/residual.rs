@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{map_blocks, norm};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, Scorer, Spec, Widths, parse, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, Scorer, Spec, Widths, parse, shaped};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -111,7 +111,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2022,
         paper: "https://arxiv.org/abs/2203.10807",
         formula: "-||R^T (f - u)||, u = -W^+ b, R the principal axes beyond the first dim",
-        needs: Needs { logits: false, embedding: true, head: true, labels: false },
+        needs: Needs { embedding: true, head: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc {
             name: "dim",
             doc: "dimension of the principal subspace; null: 1000 for width 2048 and more, 512 for 768 and more, else half",

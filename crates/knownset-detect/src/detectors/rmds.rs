@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::detectors::mds::ClassGaussians;
 use crate::input::{FitError, FitInput};
 use crate::rows::map_blocks;
-use crate::spec::{Batch, Entry, Info, Needs, Scorer, Spec, Widths, parse, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse, shaped};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -73,7 +73,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2021,
         paper: "https://arxiv.org/abs/2106.09022",
         formula: "max_c (d_0(f) - d_c(f)), d_c and d_0 squared Mahalanobis distances to class c and to all",
-        needs: Needs { logits: false, embedding: true, head: false, labels: true },
+        needs: Needs { embedding: true, labels: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[],
     },
     spec: parse::<Rmds>,

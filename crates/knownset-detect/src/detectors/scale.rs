@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::shaping::{EnergyHead, check_percentile, kept, kth_largest, sharpness};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,7 +73,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2024,
         paper: "https://arxiv.org/abs/2310.00227",
         formula: "log sum exp(W f exp(s1 / s2) + b), s1 and s2 the sums of f and of its largest entries",
-        needs: Needs { logits: false, embedding: true, head: true, labels: false },
+        needs: Needs { embedding: true, head: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc { name: "percentile", doc: "share of the entries that s2 leaves out, 0 to 99" }],
     },
     spec: parse::<Scale>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{argmax, map_pairs};
-use crate::spec::{Batch, Entry, Info, Needs, Scorer, Spec, Widths, parse, shaped};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse, shaped};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -69,7 +69,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2023,
         paper: "https://openreview.net/forum?id=KkazG4lgKL",
         formula: "<f, m_yhat>, m_c the mean embedding of class c's correctly classified training images",
-        needs: Needs { logits: true, embedding: true, head: false, labels: true },
+        needs: Needs { logits: true, embedding: true, labels: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[],
     },
     spec: parse::<She>,

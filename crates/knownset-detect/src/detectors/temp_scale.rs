@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::detectors::msp::max_softmax;
 use crate::input::{FitError, FitInput};
 use crate::rows::{map_rows, map_rows_with, mean, softmax};
-use crate::spec::{Batch, Entry, Info, Needs, Scorer, Spec, Widths, parse};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse};
 
 /// Range of 1/T.
 const INVERSE: (f64, f64) = (0.01, 100.0);
@@ -104,7 +104,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2017,
         paper: "https://arxiv.org/abs/1706.04599",
         formula: "max_c softmax(z / T)_c, T the temperature of least negative log-likelihood",
-        needs: Needs { logits: true, embedding: false, head: false, labels: true },
+        needs: Needs { logits: true, labels: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[],
     },
     spec: parse::<TempScale>,

@@ -14,7 +14,7 @@ use crate::detectors::ebo::energy;
 use crate::detectors::residual::NullSpace;
 use crate::input::{FitError, FitInput};
 use crate::rows::{map_rows, max, mean, norm};
-use crate::spec::{Batch, Entry, Info, Needs, ParamDoc, Scorer, Spec, Widths, parse};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, Scorer, Spec, Widths, parse};
 
 /// A mean residual below this share of the mean length is rounding of f32 features.
 const FLAT: f64 = 1e-7;
@@ -72,7 +72,8 @@ pub(crate) static ENTRY: Entry = Entry {
         year: 2022,
         paper: "https://arxiv.org/abs/2203.10807",
         formula: "log sum_c exp(z_c) - a ||R^T (f - u)||, u = -W^+ b, R the principal axes beyond the first dim",
-        needs: Needs { logits: true, embedding: true, head: true, labels: false },
+        needs: Needs { logits: true, embedding: true, head: true, ..Needs::NONE },
+        information: Information::TrainingImages,
         params: &[ParamDoc {
             name: "dim",
             doc: "dimension of the principal subspace; null: 1000 for width 2048 and more, 512 for 768 and more, else half",
