@@ -42,7 +42,8 @@ pub(super) static ENTRY: Corruption = Corruption {
         let (mean, deviation) = PANES[draws.below(PANES.len())];
         let (width, height) = size(image);
         let ice = ice(width, height, ARM * shrink, draws);
-        let mut ice = ice.values.iter().flat_map(|&ice| mean.map(|mean| ((mean + deviation * ice) / 255.0).clamp(0.0, 1.0)));
+        let mut ice =
+            ice.values.iter().flat_map(|&ice| mean.map(|mean| ((mean + deviation * ice) / 255.0).clamp(0.0, 1.0)));
         per_value(image, |value| kept * value + added * ice.next().unwrap_or(0.0))
     },
 };
@@ -124,9 +125,7 @@ mod tests {
             let frosted = ENTRY.apply(&black, Severity::ALL[4], seed);
             let mean = |c: usize| frosted.pixels().map(|pixel| f64::from(pixel[c])).sum::<f64>() / 4096.0;
             // A little less than 0.55 of the pane's mean: values are clipped, then cut.
-            let fits = |(pane, _): &([f64; 3], f64)| {
-                (0..3).all(|c| (-2.5..0.5).contains(&(mean(c) - 0.55 * pane[c])))
-            };
+            let fits = |(pane, _): &([f64; 3], f64)| (0..3).all(|c| (-2.5..0.5).contains(&(mean(c) - 0.55 * pane[c])));
             assert!(PANES.iter().any(fits), "{:?}", [0, 1, 2].map(mean));
         }
     }

@@ -1,11 +1,12 @@
 //! JPEG compression as libjpeg does it by default: chroma at half size, 8x8 cosine transform, the standard's tables
 //! scaled to a quality, chroma enlarged by a triangle filter.
 //!
-//! Entropy coding loses nothing, so it is left out: pixels are transformed, quantised and brought back. The transform is
-//! exact where libjpeg's is of integers.
+//! Entropy coding loses nothing, so it is left out: pixels are transformed, quantised and brought back. All of it is whole
+//! numbers, the same that libjpeg gets.
 
 use image::{Rgb, RgbImage};
 
+use super::cosine::{Block, COLUMNS, N, ROWS, each_line, from_waves, to_waves};
 use super::level::{Level, Published};
 use super::plane::nearest;
 use super::{Corruption, Draws, Group};
@@ -21,8 +22,6 @@ pub(super) static ENTRY: Corruption = Corruption {
     doc: "compressed as a JPEG of low quality",
     render: |image: &RgbImage, level: Level, _: &mut Draws| compress(image, QUALITY.at(level)),
 };
-
-const N: usize = 8;
 
 /// Steps of quality 50 for brightness and colour, row by row (ITU-T T.81, tables K.1 and K.2).
 #[rustfmt::skip]
@@ -73,10 +72,9 @@ fn compress(image: &RgbImage, quality: u32) -> RgbImage {
         Component::from_fn(width, height, |x, y| to_ycc(image.get_pixel(x as u32, y as u32).0.map(i32::from))[c])
     });
     let scale = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
-    let steps = |table: [u32; N * N]| table.map(|step| f64::from(((step * scale + 50) / 100).clamp(1, 255)));
-    let cosines = cosines();
-    let luma = quantised(&luma, &steps(LUMA), &cosines);
-    let [blue, red] = [blue, red].map(|chroma| quantised(&halved(&chroma), &steps(CHROMA), &cosines));
+    let steps = |table: [u32; N * N]| table.map(|step| ((step * scale + 50) / 100).clamp(1, 255) as i32);
+    let luma = quantised(&luma, &steps(LUMA));
+    let [blue, red] = [blue, red].map(|chroma| quantised(&halved(&chroma), &steps(CHROMA)));
     RgbImage::from_fn(image.width(), image.height(), |x, y| {
         let (column, row) = (i64::from(x), i64::from(y));
         Rgb(to_rgb([luma.at(column, row), doubled(&blue, column, row), doubled(&red, column, row)]))
@@ -84,46 +82,29 @@ fn compress(image: &RgbImage, quality: u32) -> RgbImage {
 }
 
 /// What is left of a component after every 8x8 block was rounded to multiples of `steps`.
-fn quantised(component: &Component, steps: &[f64; N * N], cosines: &[f64; N * N]) -> Component {
-    // Halves round up (away from zero among coefficients), in spite of the transform's last bits.
-    const HALF: f64 = 0.5 + 1e-9;
+fn quantised(component: &Component, steps: &[i32; N * N]) -> Component {
     let (width, height) = (component.width, component.height);
     let mut output = Component { width, height, values: vec![0; width * height] };
     for top in (0..height).step_by(N) {
         for left in (0..width).step_by(N) {
-            let pixels = std::array::from_fn(|at| {
-                f64::from(component.at((left + at % N) as i64, (top + at / N) as i64) - 128)
-            });
-            let mut waves = both_ways(&pixels, |k, i| cosines[k * N + i]);
-            for (wave, step) in waves.iter_mut().zip(steps) {
-                *wave = ((wave.abs() / step + HALF).floor() * step).copysign(*wave);
+            let mut block: Block =
+                std::array::from_fn(|at| component.at((left + at % N) as i64, (top + at / N) as i64) - 128);
+            each_line(&mut block, ROWS, 11, to_waves);
+            each_line(&mut block, COLUMNS, 15, to_waves);
+            for (wave, step) in block.iter_mut().zip(steps) {
+                // Waves are eight times as high as the standard has them.
+                *wave = (wave.abs() + 4 * step) / (8 * step) * step * wave.signum();
             }
-            let block = both_ways(&waves, |i, k| cosines[k * N + i]);
+            each_line(&mut block, COLUMNS, 11, from_waves);
+            each_line(&mut block, ROWS, 18, from_waves);
             for y in 0..N.min(height - top) {
                 for x in 0..N.min(width - left) {
-                    let value = (block[y * N + x] + 128.0 + HALF).floor();
-                    output.values[(top + y) * width + left + x] = (value as i32).clamp(0, 255);
+                    output.values[(top + y) * width + left + x] = (block[y * N + x] + 128).clamp(0, 255);
                 }
             }
         }
     }
     output
-}
-
-/// `cosines[k * 8 + i]`: wave `k` at pixel `i`, of length 1.
-fn cosines() -> [f64; N * N] {
-    std::array::from_fn(|at| {
-        let (wave, pixel) = ((at / N) as f64, (at % N) as f64);
-        let scale: f64 = if at < N { 0.125 } else { 0.25 };
-        scale.sqrt() * libm::cos((2.0 * pixel + 1.0) * wave * std::f64::consts::PI / 16.0)
-    })
-}
-
-/// `matrix` × block × `matrix` transposed.
-fn both_ways(block: &[f64; N * N], matrix: impl Fn(usize, usize) -> f64) -> [f64; N * N] {
-    let rows: [f64; N * N] =
-        std::array::from_fn(|at| (0..N).map(|i| block[at / N * N + i] * matrix(at % N, i)).sum());
-    std::array::from_fn(|at| (0..N).map(|i| rows[i * N + at % N] * matrix(at / N, i)).sum())
 }
 
 /// Means of 2x2 pixels; halves are rounded down and up in turn.
@@ -164,12 +145,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waves_are_orthonormal() {
-        let cosines = cosines();
-        let block: [f64; N * N] = std::array::from_fn(|at| (at * at % 251) as f64);
-        let there = both_ways(&block, |k, i| cosines[k * N + i]);
-        let back = both_ways(&there, |i, k| cosines[k * N + i]);
-        assert!(block.iter().zip(back).all(|(a, b)| (a - b).abs() < 1e-10));
+    fn the_hardest_pixels_fit_into_32_bits() {
+        let noise = RgbImage::from_fn(64, 64, |x, y| {
+            let hash = (x * 64 + y + 1).wrapping_mul(2_654_435_761);
+            Rgb([28, 29, 30].map(|bit| if hash >> bit & 1 == 1 { 255 } else { 0 }))
+        });
+        for quality in 1..=100 {
+            assert_ne!(compress(&noise, quality), noise);
+        }
     }
 
     #[test]

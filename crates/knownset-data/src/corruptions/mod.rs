@@ -25,6 +25,7 @@
 mod colour;
 mod contrast;
 mod corrupted;
+mod cosine;
 mod defocus;
 mod draws;
 mod elastic;

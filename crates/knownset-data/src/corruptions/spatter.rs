@@ -77,7 +77,9 @@ pub(super) static ENTRY: Corruption = Corruption {
         let liquid = blur(&noise, sigma, TRUNCATE, nearest);
         let (cover, colour, opaque) = match kind {
             Kind::Water(strength) => {
-                let depth = liquid.map(|value| if value < threshold { 0.0 } else { (value * 255.0).min(255.0).floor() });
+                // Values above 1, which are rare, wrap around as they did in the published code's conversion to 8 bits.
+                let depth = |value: f64| if value < threshold { 0.0 } else { f64::from((value * 255.0) as i64 as u8) };
+                let depth = liquid.map(depth);
                 (sheen(&depth).map(|value| value * strength), WATER, 0.0)
             }
             Kind::Mud(rim) => {
