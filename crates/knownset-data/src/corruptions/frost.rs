@@ -1,9 +1,10 @@
 //! Frost: ice crystals on the pane.
 //!
 //! ImageNet-C adds a piece of one of five photographs of frosted panes. They are not ours to ship, so a pane is drawn: a
-//! fractal cloud under feathery crystals, given the mean colour and the contrast of one of the five. Crystals are as large
-//! as those of the photographs, which were shrunk to 0.2 for 32 px and to 0.3 for 64 px. Shares are as published; the ice
-//! itself is not, so this kind compares with published figures in strength only.
+//! fractal cloud under feathery crystals, given the mean colour and the contrast of one of the five. Crystals shrink as
+//! the photographs were shrunk, to 0.2 for 32 px and to 0.3 for 64 px. Neighbouring pixels of a pane differ by 9 to 26 grey
+//! levels on average, those of the photographs by 7 to 29. Shares are as published; the ice itself is not, so this kind
+//! compares with published figures in strength only.
 
 use image::RgbImage;
 
@@ -54,14 +55,18 @@ fn ice(width: usize, height: usize, arm: f64, draws: &mut Draws) -> Plane {
     let cloud = plasma(side, 1.6, draws);
     let cloud = standardised(&Plane::from_fn(width, height, |x, y| cloud.at(x, y)));
     let mut crystals = Plane { width, height, values: vec![0.0; width * height] };
-    let count = ((width as f64 + arm) * (height as f64 + arm) / (arm * arm)).ceil() as usize;
-    for _ in 0..count {
-        let x = draws.range(-0.5 * arm, width as f64 + 0.5 * arm);
-        let y = draws.range(-0.5 * arm, height as f64 + 0.5 * arm);
-        let turn = draws.range(0.0, 60.0);
-        for sixth in 0..6 {
-            let length = arm * draws.range(0.3, 1.0);
-            feather(&mut crystals, (x, y), turn + 60.0 * f64::from(sixth), length);
+    for arm in [arm, arm / 3.0] {
+        let count = (4.0 * (width as f64 + arm) * (height as f64 + arm) / (arm * arm)).ceil() as usize;
+        for _ in 0..count {
+            let x = draws.range(-0.5 * arm, width as f64 + 0.5 * arm);
+            let y = draws.range(-0.5 * arm, height as f64 + 0.5 * arm);
+            let turn = draws.range(0.0, 60.0);
+            // Half a star at most: crystals grow away from what they touch.
+            for sixth in 0..=draws.below(3) {
+                let angle = turn + 60.0 * sixth as f64 + draws.range(-12.0, 12.0);
+                let length = arm * draws.range(0.3, 1.0);
+                feather(&mut crystals, (x, y), angle, length, draws);
+            }
         }
     }
     // Where feathers cross, ice gets thicker ever more slowly.
@@ -70,15 +75,16 @@ fn ice(width: usize, height: usize, arm: f64, draws: &mut Draws) -> Plane {
     standardised(&crystals.map(|crystal| crystal + 0.7 * cloud.next().unwrap_or(0.0)))
 }
 
-/// A needle with barbs at 60 degrees, longer near its root; angles in degrees.
-fn feather(ice: &mut Plane, root: (f64, f64), angle: f64, length: f64) {
+/// A needle with barbs at about 60 degrees, longer near its root; angles in degrees.
+fn feather(ice: &mut Plane, root: (f64, f64), angle: f64, length: f64, draws: &mut Draws) {
     let tip = needle(ice, root, angle, length);
-    let barbs = 6;
+    let barbs = 3 + (length / 5.0) as usize;
     for i in 1..barbs {
-        let share = f64::from(i) / f64::from(barbs);
+        let share = i as f64 / barbs as f64;
         let start = (root.0 + share * (tip.0 - root.0), root.1 + share * (tip.1 - root.1));
         for side in [-60.0, 60.0] {
-            needle(ice, start, angle + side, 0.45 * length * (1.0 - share));
+            let barb = length * (1.0 - share) * draws.range(0.15, 0.5);
+            needle(ice, start, angle + side + draws.range(-10.0, 10.0), barb);
         }
     }
 }

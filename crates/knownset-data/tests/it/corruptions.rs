@@ -1,12 +1,13 @@
 //! Corruptions: against the code that made the published sets, and what every kind must hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image::{Rgb, RgbImage};
 use knownset_data::corruptions::{CORRUPTIONS, Corrupted, Corruption, CorruptionError, Severity, find};
 use knownset_data::world::World;
 use knownset_data::{DecodePolicy, ImageSource, Limits, rgb};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use crate::{golden, open};
 
@@ -198,6 +199,29 @@ fn a_dataset_is_corrupted_when_it_is_decoded() {
         .collect();
     assert_eq!(prints.len(), 6);
     assert_eq!(source.fingerprint(), again.fingerprint());
+}
+
+/// A change of any image is a new version: bump `CORRUPTIONS_VERSION`, then write the file again with
+/// `KNOWNSET_BLESS=1 cargo test -p knownset-data --test it`.
+#[test]
+fn images_are_those_of_this_version_on_every_machine() {
+    let mut digests = BTreeMap::new();
+    for entry in CORRUPTIONS {
+        let mut digest = Sha256::new();
+        for (width, height) in [(32, 24), (64, 64), (130, 121)] {
+            let image = RgbImage::from_fn(width, height, |x, y| Rgb([(3 * x) as u8, (x * y) as u8, (2 * y) as u8]));
+            for severity in Severity::ALL {
+                digest.update(entry.apply(&image, severity, SEED).as_raw());
+            }
+        }
+        let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        digests.insert(entry.name, hex);
+    }
+    let found = serde_json::to_string_pretty(&digests).unwrap() + "\n";
+    if std::env::var_os("KNOWNSET_BLESS").is_some() {
+        fs_err::write(golden("corruptions.json"), &found).unwrap();
+    }
+    assert_eq!(found, fs_err::read_to_string(golden("corruptions.json")).unwrap());
 }
 
 proptest! {
