@@ -37,6 +37,10 @@ pub enum DataError {
     #[error(transparent)]
     World(#[from] crate::world::WorldError),
 
+    /// A corruption, or a severity, that there is not.
+    #[error(transparent)]
+    Corruption(#[from] crate::corruptions::CorruptionError),
+
     // === the dataset ===
     /// A file or folder that cannot be opened or read; the message names the path.
     #[error(transparent)]

@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+pub mod corruptions;
 mod decode;
 mod error;
 mod formats;

@@ -13,14 +13,14 @@ pub struct LoadedImage {
     pub truncated: bool,
 }
 
-/// Reads and decodes row `i`; errors name its id.
+/// Reads and decodes row `i`, and lets its dataset [alter](ImageSource::alter) it; errors name its id.
 pub fn rgb(source: &dyn ImageSource, i: usize, policy: DecodePolicy, limits: &Limits) -> Result<Decoded, DataError> {
-    match source.get(i)? {
-        EncodedImage::Pixels(image) => Ok(Decoded { image, truncated: false }),
-        EncodedImage::Bytes(bytes) => {
-            decode(&bytes, policy, limits).map_err(|problem| DataError::Decode { id: source.id(i).to_owned(), problem })
-        }
-    }
+    let Decoded { image, truncated } = match source.get(i)? {
+        EncodedImage::Pixels(image) => Decoded { image, truncated: false },
+        EncodedImage::Bytes(bytes) => decode(&bytes, policy, limits)
+            .map_err(|problem| DataError::Decode { id: source.id(i).to_owned(), problem })?,
+    };
+    Ok(Decoded { image: source.alter(i, image), truncated })
 }
 
 /// Reads, decodes and preprocesses row `i`; errors name its id.

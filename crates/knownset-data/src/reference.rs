@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::corruptions::{self, Corrupted, Corruption, Severity};
 use crate::formats::{cifar, folder, imglist, mnist, world, zip};
 use crate::{DataError, ImageSource};
 
@@ -16,8 +17,8 @@ pub struct DatasetEntry {
     pub syntax: &'static str,
     /// One line of documentation.
     pub doc: &'static str,
-    /// What follows `name:`, understood; `None` where it is not of the form `syntax`.
-    parse: fn(&str) -> Option<DatasetRef>,
+    /// What follows `name:`, understood; `None` where it is not of the form `syntax`, an error where a part of it is bad.
+    parse: fn(&str) -> Option<Result<DatasetRef, DataError>>,
 }
 
 /// Every dataset format.
@@ -26,7 +27,7 @@ pub const DATASETS: &[DatasetEntry] = &[
         name: "folder",
         syntax: "folder:PATH",
         doc: "images in class folders, or loose in one folder (no labels)",
-        parse: |rest| Some(DatasetRef::Folder { path: path(rest)? }),
+        parse: |rest| Some(Ok(DatasetRef::Folder { path: path(rest)? })),
     },
     DatasetEntry {
         name: "zip",
@@ -38,20 +39,20 @@ pub const DATASETS: &[DatasetEntry] = &[
             if folder.is_some_and(|folder| folder.is_empty() || !crate::tree::is_contained(folder)) {
                 return None;
             }
-            Some(DatasetRef::Zip { file: path(file)?, folder: folder.map(str::to_owned) })
+            Some(Ok(DatasetRef::Zip { file: path(file)?, folder: folder.map(str::to_owned) }))
         },
     },
     DatasetEntry {
         name: "cifar10",
         syntax: "cifar10:PATH[#train|test]",
         doc: "CIFAR-10: folder with the binary or python batches, or the tar(.gz) of either",
-        parse: |rest| with_split(rest).map(|(path, split)| DatasetRef::Cifar10 { path, split }),
+        parse: |rest| with_split(rest).map(|(path, split)| Ok(DatasetRef::Cifar10 { path, split })),
     },
     DatasetEntry {
         name: "cifar100",
         syntax: "cifar100:PATH[#train|test]",
         doc: "CIFAR-100 with its fine labels, stored like CIFAR-10",
-        parse: |rest| with_split(rest).map(|(path, split)| DatasetRef::Cifar100 { path, split }),
+        parse: |rest| with_split(rest).map(|(path, split)| Ok(DatasetRef::Cifar100 { path, split })),
     },
     DatasetEntry {
         name: "imglist",
@@ -59,14 +60,14 @@ pub const DATASETS: &[DatasetEntry] = &[
         doc: "a text file with `path label` lines (OpenOOD), paths below ROOT",
         parse: |rest| {
             let (file, root) = rest.rsplit_once('@')?;
-            Some(DatasetRef::ImgList { file: path(file)?, root: path(root)? })
+            Some(Ok(DatasetRef::ImgList { file: path(file)?, root: path(root)? }))
         },
     },
     DatasetEntry {
         name: "mnist",
         syntax: "mnist:PATH[#train|test]",
         doc: "MNIST and its kin in idx files, plain or .gz: a folder, or one images file",
-        parse: |rest| with_split(rest).map(|(path, split)| DatasetRef::Mnist { path, split }),
+        parse: |rest| with_split(rest).map(|(path, split)| Ok(DatasetRef::Mnist { path, split })),
     },
     DatasetEntry {
         name: "world",
@@ -75,7 +76,22 @@ pub const DATASETS: &[DatasetEntry] = &[
         parse: |rest| {
             let (name, split) = fragment(rest);
             let known = !name.is_empty() && split.is_none_or(|split| !split.is_empty());
-            known.then(|| DatasetRef::World { name: name.to_owned(), split: split.map(str::to_owned) })
+            known.then(|| Ok(DatasetRef::World { name: name.to_owned(), split: split.map(str::to_owned) }))
+        },
+    },
+    DatasetEntry {
+        name: "corrupt",
+        syntax: "corrupt:KIND:SEVERITY[:SEED]@REF",
+        doc: "any dataset above through a corruption of ImageNet-C, severity 1 to 5",
+        parse: |rest| {
+            let (how, of) = rest.split_once('@')?;
+            let (kind, how) = how.split_once(':')?;
+            let (severity, seed) = how.split_once(':').unwrap_or((how, "0"));
+            let seed = seed.parse().ok()?;
+            if of.starts_with("corrupt:") {
+                return None;
+            }
+            Some(corrupt(kind, severity, seed, of))
         },
     },
 ];
@@ -150,6 +166,17 @@ pub enum DatasetRef {
         /// Which part of it.
         split: Option<String>,
     },
+    /// Another dataset, corrupted.
+    Corrupt {
+        /// The kind of corruption.
+        corruption: &'static Corruption,
+        /// How strong.
+        severity: Severity,
+        /// Decides, with an image's id, the random numbers of its corruption.
+        seed: u64,
+        /// The clean dataset.
+        of: Box<DatasetRef>,
+    },
 }
 
 impl DatasetRef {
@@ -166,6 +193,9 @@ impl DatasetRef {
             Self::World { name: world, split } => {
                 Box::new(world::WorldImages::open(name, world, split.as_deref().unwrap_or_default())?)
             }
+            Self::Corrupt { corruption, severity, seed, of } => {
+                Box::new(Corrupted::new(of.open()?, corruption, *severity, *seed))
+            }
         })
     }
 }
@@ -178,7 +208,8 @@ impl FromStr for DatasetRef {
         let known = text.split_once(':').map(|(scheme, rest)| (scheme, rest, entry(scheme)));
         match known {
             Some((_, rest, Some(entry))) => {
-                (entry.parse)(rest).ok_or_else(|| DataError::Syntax { reference: reference(), syntax: entry.syntax })
+                let bad_form = || Err(DataError::Syntax { reference: reference(), syntax: entry.syntax });
+                (entry.parse)(rest).unwrap_or_else(bad_form)
             }
             _ if Path::new(text).is_dir() => Ok(Self::Folder { path: PathBuf::from(text) }),
             Some((scheme, _, None)) => Err(DataError::UnknownScheme {
@@ -203,6 +234,9 @@ impl fmt::Display for DatasetRef {
             Self::ImgList { file, root } => write!(f, "imglist:{}@{}", file.display(), root.display()),
             Self::Mnist { path, split: half } => write!(f, "mnist:{}{}", path.display(), split(*half)),
             Self::World { name, split } => write!(f, "world:{name}{}", suffix(split.as_deref())),
+            Self::Corrupt { corruption, severity, seed, of } => {
+                f.write_str(&corruptions::reference(corruption, *severity, *seed, of))
+            }
         }
     }
 }
@@ -214,6 +248,15 @@ fn entry(scheme: &str) -> Option<&'static DatasetEntry> {
 fn nearest(scheme: &str) -> &'static str {
     let distance = |entry: &&DatasetEntry| strsim::damerau_levenshtein(entry.name, scheme);
     DATASETS.iter().min_by_key(distance).map_or("folder:PATH", |entry| entry.syntax)
+}
+
+fn corrupt(kind: &str, severity: &str, seed: u64, of: &str) -> Result<DatasetRef, DataError> {
+    Ok(DatasetRef::Corrupt {
+        corruption: corruptions::find(kind)?,
+        severity: severity.parse()?,
+        seed,
+        of: Box::new(of.parse()?),
+    })
 }
 
 fn path(text: &str) -> Option<PathBuf> {
@@ -256,6 +299,8 @@ mod tests {
             "mnist:m#test",
             "world:sprites",
             "world:sprites#near",
+            "corrupt:fog:3@world:sprites#test",
+            "corrupt:shot-noise:5:17@imglist:a@b.txt@/root",
         ] {
             assert_eq!(text.parse::<DatasetRef>().unwrap().to_string(), text);
         }
@@ -280,6 +325,27 @@ mod tests {
             "unknown dataset scheme `cifra10:` in `cifra10:x`; the nearest is `cifar10:PATH[#train|test]`"
         );
         assert!(matches!("svhn:x".parse::<DatasetRef>(), Err(DataError::UnknownScheme { .. })));
+    }
+
+    #[test]
+    fn a_corrupted_dataset_says_which_part_is_bad() {
+        let message = |text: &str| text.parse::<DatasetRef>().unwrap_err().to_string();
+        assert_eq!(message("corrupt:frog:3@folder:d"), "unknown corruption `frog`; the nearest is `fog`");
+        assert_eq!(message("corrupt:fog:6@folder:d"), "severity `6` is not a whole number from 1 to 5");
+        assert!(message("corrupt:fog:3@cifra10:d").starts_with("unknown dataset scheme `cifra10:`"));
+        assert_eq!(
+            "corrupt:fog:3:0@folder:d".parse::<DatasetRef>().unwrap(),
+            "corrupt:fog:3@folder:d".parse().unwrap()
+        );
+        for text in [
+            "corrupt:fog:3",
+            "corrupt:fog@folder:d",
+            "corrupt:fog:3:x@folder:d",
+            "corrupt:fog:3:-1@folder:d",
+            "corrupt:fog:3@corrupt:fog:3@folder:d",
+        ] {
+            assert!(message(text).ends_with("is not of the form `corrupt:KIND:SEVERITY[:SEED]@REF`"), "{text}");
+        }
     }
 
     #[test]

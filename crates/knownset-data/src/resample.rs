@@ -31,8 +31,19 @@ pub(crate) fn resample(
     rows: Range<u32>,
     filter: Filter,
 ) -> RgbImage {
-    let across = kernels(image.width(), size.0, columns.clone(), filter);
-    let mut down = kernels(image.height(), size.1, rows.clone(), filter);
+    filtered(image, &kernels(image.width(), size.0, columns, filter), kernels(image.height(), size.1, rows, filter))
+}
+
+/// The whole of `image` resized to `size` (width, height) with Pillow's box filter.
+pub(crate) fn resize_box(image: &RgbImage, size: (u32, u32)) -> RgbImage {
+    let kernels = |input: u32, output: u32| -> Vec<Kernel> {
+        let scale = f64::from(input) / f64::from(output);
+        (0..output).map(|at| kernel(input as usize, scale, at, 0.5, boxed)).collect()
+    };
+    filtered(image, &kernels(image.width(), size.0), kernels(image.height(), size.1))
+}
+
+fn filtered(image: &RgbImage, across: &[Kernel], mut down: Vec<Kernel>) -> RgbImage {
     let top = down.iter().map(|kernel| kernel.first).min().unwrap_or(0);
     let bottom = down.iter().map(|kernel| kernel.first + kernel.weights.len()).max().unwrap_or(0);
     for kernel in &mut down {
@@ -40,9 +51,9 @@ pub(crate) fn resample(
     }
     let source_stride = 3 * image.width() as usize;
     let source = &image.as_raw()[top * source_stride..bottom * source_stride];
-    let narrow = filter_rows(source, source_stride, &across);
+    let narrow = filter_rows(source, source_stride, across);
     let pixels = filter_columns(&narrow, 3 * across.len(), &down);
-    RgbImage::from_raw(columns.len() as u32, rows.len() as u32, pixels).unwrap_or_default()
+    RgbImage::from_raw(across.len() as u32, down.len() as u32, pixels).unwrap_or_default()
 }
 
 fn filter_rows(source: &[u8], stride: usize, kernels: &[Kernel]) -> Vec<u8> {
@@ -120,6 +131,10 @@ fn kernel(input: usize, scale: f64, at: u32, support: f64, filter: fn(f64) -> f6
     let zeros = weights.iter().take_while(|&&weight| weight == 0).count();
     let end = weights.iter().rposition(|&weight| weight != 0).map_or(zeros, |last| last + 1);
     Kernel { first: first + zeros, weights: weights[zeros..end].to_vec() }
+}
+
+fn boxed(x: f64) -> f64 {
+    if x > -0.5 && x <= 0.5 { 1.0 } else { 0.0 }
 }
 
 fn triangle(x: f64) -> f64 {

@@ -53,13 +53,19 @@ pub trait ImageSource: Send + Sync {
     /// Index of the row's class, −1 where it has none.
     fn label(&self, i: usize) -> i64;
 
-    /// Reads one image; errors name its id.
+    /// Reads one image as it is stored; errors name its id. [`rgb`](crate::rgb) decodes it and [alters](Self::alter) it.
     fn get(&self, i: usize) -> Result<EncodedImage, DataError>;
 
     /// What is written about a row's image; nothing in formats without texts.
     fn texts(&self, i: usize) -> Texts {
         let _ = i;
         Texts::default()
+    }
+
+    /// What becomes of a row's pixels once they are decoded: nothing, unless the dataset is seen through a
+    /// [corruption](crate::corruptions).
+    fn alter(&self, _i: usize, image: RgbImage) -> RgbImage {
+        image
     }
 
     /// Text that changes when the dataset does; each format says what it looks at. May read the whole dataset.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 mod attacks;
+mod corruptions;
 mod decoding;
 mod formats;
 mod preprocessing;
