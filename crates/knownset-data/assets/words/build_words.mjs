@@ -78,6 +78,9 @@ const zip = zipSync(
 );
 const here = path.dirname(new URL(import.meta.url).pathname);
 fs.writeFileSync(path.join(here, "words.zip"), zip);
-fs.copyFileSync(path.join(root, "LICENSE"), path.join(here, "../licenses/wordnet.txt"));
+// The licence heads every file of the database, its lines numbered.
+const data = fs.readFileSync(path.join(root, "dict/data.noun"), "latin1").split("\n");
+const licence = data.slice(0, data.findIndex((line) => /^\S/.test(line)));
+fs.writeFileSync(path.join(here, "../licenses/wordnet-3.1.txt"), licence.map((line) => line.replace(/^ +\d+ ?/, "").trimEnd() + "\n").join(""));
 for (const name of Object.keys(files).sort()) console.log(name, files[name].length);
 console.log(Object.values(files).flat().length, "words", synonyms.length, "with synonyms", zip.length, "bytes");

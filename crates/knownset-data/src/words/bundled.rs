@@ -31,7 +31,7 @@ pub fn synonyms(noun: &str) -> Result<&'static [String], WordsError> {
 
 fn read() -> Result<HashMap<String, Vec<String>>, WordsError> {
     let files = archived(Cursor::new(ARCHIVE), Path::new(NAME), |name| name == "synonyms.txt")?;
-    let lines = files.values().flat_map(|text| text.lines());
+    let lines = files.0.values().flat_map(|file| file.content.lines());
     let rows = lines.filter_map(|line| line.split_once('\t'));
     Ok(rows.map(|(word, others)| (word.to_owned(), others.split(',').map(str::to_owned).collect())).collect())
 }

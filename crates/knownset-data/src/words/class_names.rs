@@ -18,8 +18,9 @@ pub fn read_class_names(path: &Path) -> Result<Vec<String>, WordsError> {
         let names: Vec<String> =
             serde_json::from_str(content).map_err(|source| WordsError::Json { path: path.to_owned(), source })?;
         let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
+        // Counted from 0, as labels are.
         if let Some(i) = names.iter().position(String::is_empty) {
-            return Err(WordsError::Line { file, line: i + 1, what: "an empty class name".to_owned() });
+            return Err(WordsError::Malformed { path: path.to_owned(), what: format!("class name {i} is empty") });
         }
         return some(names, path);
     }

@@ -12,10 +12,10 @@ use crate::tree::is_hidden;
 
 /// Goes up when the same files would make another corpus.
 const VERSION: &str = "words 1";
-/// The most lists in a corpus.
-const MAX_LISTS: usize = 1000;
-/// The most files in an archive.
+/// The most entries in a folder or archive that are looked at.
 const MAX_ENTRIES: usize = 10_000;
+/// The most text in all lists together, in bytes; NegLabel's have 1.1 MB.
+const MAX_BYTES: usize = 64 << 20;
 
 /// What a word is, which decides what template it is put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -69,7 +69,7 @@ impl Corpus {
     /// - `words:wordnet`, bundled: common English from WordNet 3.1, animals and food included;
     /// - a folder or a zip archive with files `noun.*.txt` and `adj.*.txt` (others are ignored), one word a line, as
     ///   NegLabel's `txtfiles`;
-    /// - any other file: nouns, one a line.
+    /// - any other file: nouns, one a line; they make the list `noun.all`.
     ///
     /// Underscores become spaces, runs of white space one; case is kept. Of equal words (the same text) the first stays,
     /// in whatever list: NegLabel drops repeats so. Lists are read in byte order of their names, adjectives first; NegLabel
@@ -90,27 +90,27 @@ impl Corpus {
         } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) {
             archived(BufReader::new(fs_err::File::open(path).map_err(WordsError::Io)?), path, is_list)?
         } else {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            BTreeMap::from([(format!("noun.{name}"), text::read(path)?)])
+            let mut files = Files::default();
+            files.add("noun.all.txt", File { shown: reference.to_owned(), content: text::read(path)? }, path)?;
+            files
         };
-        Self::from_texts(reference, files, without)
+        Self::from_files(reference, files, without)
     }
 
-    /// From the files' names and contents.
-    fn from_texts(reference: &str, files: BTreeMap<String, String>, without: &[&str]) -> Result<Self, WordsError> {
+    fn from_files(reference: &str, files: Files, without: &[&str]) -> Result<Self, WordsError> {
         let path = Path::new(reference);
+        let files = files.0;
         let list_name = |file: &str| file.strip_suffix(".txt").unwrap_or(file).to_owned();
         if let Some(name) = without.iter().find(|name| !files.keys().any(|file| list_name(file) == **name)) {
             let known = files.keys().map(|file| list_name(file)).collect();
             return Err(WordsError::UnknownList { path: path.to_owned(), name: (*name).to_owned(), known });
         }
         let (mut seen, mut lists) = (HashSet::new(), Vec::new());
-        for (file, content) in files {
+        for (file, File { shown, content }) in files {
             let name = list_name(&file);
             let Some(part) = PartOfSpeech::of(&name).filter(|_| !without.contains(&name.as_str())) else { continue };
-            let file = format!("{reference}/{file}");
             let mut list = WordList { name, part, listed: 0, words: Vec::new() };
-            for line in text::lines(&content, &file) {
+            for line in text::lines(&content, &shown) {
                 let word = line?.1.split([' ', '\t', '_']).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
                 if word.is_empty() {
                     continue;
@@ -177,32 +177,56 @@ impl Corpus {
     }
 }
 
-/// The files right in a folder whose names are wanted, by name.
-fn in_folder(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, String>, WordsError> {
-    let mut files = BTreeMap::new();
-    for entry in fs_err::read_dir(folder).map_err(WordsError::Io)? {
+/// A text and what it is called in errors.
+pub(super) struct File {
+    shown: String,
+    pub(super) content: String,
+}
+
+/// Texts by the names of their files, without folders.
+#[derive(Default)]
+pub(super) struct Files(pub(super) BTreeMap<String, File>);
+
+impl Files {
+    fn add(&mut self, name: &str, file: File, path: &Path) -> Result<(), WordsError> {
+        let wrong = |what: String| Err(WordsError::Malformed { path: path.to_owned(), what });
+        if self.0.insert(name.to_owned(), file).is_some() {
+            return wrong(format!("two files are called {name}"));
+        }
+        if self.0.values().map(|file| file.content.len()).sum::<usize>() > MAX_BYTES {
+            return wrong(format!("more than {MAX_BYTES} bytes of words"));
+        }
+        Ok(())
+    }
+}
+
+/// The files right in a folder whose names are wanted.
+fn in_folder(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Files, WordsError> {
+    let mut files = Files::default();
+    for (count, entry) in fs_err::read_dir(folder).map_err(WordsError::Io)?.enumerate() {
+        if count >= MAX_ENTRIES {
+            let what = format!("more than {MAX_ENTRIES} files");
+            return Err(WordsError::Malformed { path: folder.to_owned(), what });
+        }
         let path = entry.map_err(WordsError::Io)?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| wanted(name)) else { continue };
-        files.insert(name.to_owned(), text::read(&path)?);
-        if files.len() > MAX_LISTS {
-            return Err(WordsError::Archive { path: folder.to_owned(), what: format!("more than {MAX_LISTS} lists") });
-        }
+        files.add(name, File { shown: path.display().to_string(), content: text::read(&path)? }, folder)?;
     }
     Ok(files)
 }
 
-/// The files anywhere in a zip archive whose names, without folders, are wanted; by that name.
+/// The files anywhere in a zip archive whose names, without folders, are wanted.
 pub(super) fn archived(
     source: impl Read + Seek,
     path: &Path,
     wanted: impl Fn(&str) -> bool,
-) -> Result<BTreeMap<String, String>, WordsError> {
-    let wrong = |what: String| WordsError::Archive { path: path.to_owned(), what };
+) -> Result<Files, WordsError> {
+    let wrong = |what: String| WordsError::Malformed { path: path.to_owned(), what };
     let mut archive = zip::ZipArchive::new(source).map_err(|error| wrong(format!("not a zip archive: {error}")))?;
     if archive.len() > MAX_ENTRIES {
         return Err(wrong(format!("{} entries, above the limit of {MAX_ENTRIES}", archive.len())));
     }
-    let mut files = BTreeMap::new();
+    let mut files = Files::default();
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(|error| wrong(error.to_string()))?;
         let full = entry.name().map_err(|error| wrong(error.to_string()))?.into_owned();
@@ -210,13 +234,9 @@ pub(super) fn archived(
         if entry.is_dir() || !wanted(name) || full.split('/').any(is_hidden) {
             continue;
         }
-        let content = text::read_from(entry, &format!("{}/{full}", path.display()))?;
-        if files.insert(name.to_owned(), content).is_some() {
-            return Err(wrong(format!("two files are called {name}")));
-        }
-        if files.len() > MAX_LISTS {
-            return Err(wrong(format!("more than {MAX_LISTS} lists")));
-        }
+        let shown = format!("{}/{full}", path.display());
+        let content = text::read_from(entry, &shown)?;
+        files.add(name, File { shown, content }, path)?;
     }
     Ok(files)
 }

@@ -23,6 +23,14 @@ pub enum WordsError {
         /// The names that exist.
         known: Vec<&'static str>,
     },
+    /// No perturbation has this name.
+    #[error("no perturbation named {name:?}; there are: {}", known.join(", "))]
+    UnknownPerturbation {
+        /// The name given.
+        name: String,
+        /// The names that exist.
+        known: Vec<&'static str>,
+    },
     /// A list that was to be left out of a corpus is not in it.
     #[error("{}: no word list {name:?}; there are: {}", path.display(), known.join(", "))]
     UnknownList {
@@ -72,10 +80,10 @@ pub enum WordsError {
         /// What was expected.
         what: &'static str,
     },
-    /// An archive that cannot be read.
+    /// A file, folder or archive that is not what it should be.
     #[error("{}: {what}", path.display())]
-    Archive {
-        /// The archive.
+    Malformed {
+        /// Where.
         path: PathBuf,
         /// What is wrong with it.
         what: String,

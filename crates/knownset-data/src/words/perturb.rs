@@ -60,13 +60,13 @@ impl fmt::Display for Perturbation {
 }
 
 impl FromStr for Perturbation {
-    type Err = String;
+    type Err = WordsError;
 
-    /// By name; the error says which names there are.
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, WordsError> {
         let found = Self::ALL.into_iter().find(|perturbation| perturbation.name() == name);
-        found.ok_or_else(|| {
-            format!("no perturbation named {name:?}; there are: {}", Self::ALL.map(Self::name).join(", "))
+        found.ok_or_else(|| WordsError::UnknownPerturbation {
+            name: name.to_owned(),
+            known: Self::ALL.map(Self::name).to_vec(),
         })
     }
 }

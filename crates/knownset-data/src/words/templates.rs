@@ -31,13 +31,13 @@ pub const TEMPLATES: &[TemplateSet] = &[
     TemplateSet { name: "neglabel-adjective", doc: "NegLabel's for adjectives", text: "This is a {} photo" },
     TemplateSet {
         name: "csp",
-        doc: "eight nice, good and close-up templates for nouns, after CSP (wording ours, theirs is not published as text)",
+        doc: "eight nice, good and close-up templates for nouns, after CSP (the wording is ours)",
         text: "a nice {}\nthe nice {}\na good {}\nthe good {}\na photo of a nice {}\na good photo of a {}\n\
                a close-up photo of a {}\na close-up photo of the nice {}",
     },
     TemplateSet {
         name: "csp-adjective",
-        doc: "four for an adjective with a superclass (\"green thing\"), after CSP (wording ours)",
+        doc: "four for an adjective with a superclass (\"green thing\"), after CSP (the wording is ours)",
         text: "a nice {}\na photo of a {}\na good photo of a {}\na close-up photo of a {}",
     },
     TemplateSet {

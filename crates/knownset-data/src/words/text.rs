@@ -19,7 +19,10 @@ pub(super) fn read(path: &Path) -> Result<String, WordsError> {
 /// Reads a text of at most [`MAX_BYTES`]; `file` names it in errors.
 pub(super) fn read_from(source: impl Read, file: &str) -> Result<String, WordsError> {
     let mut bytes = Vec::new();
-    source.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(WordsError::Io)?;
+    source
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| WordsError::Malformed { path: file.into(), what: format!("cannot be read: {error}") })?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(WordsError::TooLong { file: file.to_owned(), limit: MAX_BYTES });
     }
