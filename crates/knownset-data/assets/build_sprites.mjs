@@ -105,7 +105,8 @@ const groupOf = Object.fromEntries(
 const wanted = [];
 const words = (text) => text.split(/\s+/).filter(Boolean);
 const want = (cls, list, part) => {
-  for (const name of words(list)) wanted.push({ name, cls, group: groupOf[cls], part, makers: ["noto", "twemoji", "fluent"] });
+  const makers = ["noto", "twemoji", "fluent"];
+  for (const name of words(list)) wanted.push({ name, cls, group: groupOf[cls], part, makers });
 };
 for (const [cls, list] of Object.entries(known)) {
   const [seen, held] = list.split("|");

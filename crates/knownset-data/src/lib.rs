@@ -27,6 +27,7 @@ mod reference;
 mod resample;
 mod source;
 mod tree;
+pub mod words;
 pub mod world;
 
 pub use decode::{DecodeError, DecodePolicy, Decoded, Limits, decode};

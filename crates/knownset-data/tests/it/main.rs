@@ -8,6 +8,7 @@ mod decoding;
 mod formats;
 mod preprocessing;
 mod shared;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use knownset_data::{DecodePolicy, Limits, rgb};
 
 use crate::open;
 
-fn data() -> Option<PathBuf> {
+pub(crate) fn data() -> Option<PathBuf> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     if !data.is_dir() {
         println!("skipped: no shared data");
