@@ -19,6 +19,7 @@
 mod decode;
 mod error;
 mod formats;
+pub mod hub;
 mod load;
 mod pickle;
 mod preprocess;

@@ -5,7 +5,9 @@
 mod attacks;
 mod decoding;
 mod formats;
+mod hub;
 mod preprocessing;
+mod server;
 mod shared;
 
 use std::path::{Path, PathBuf};
