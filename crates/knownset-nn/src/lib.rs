@@ -7,6 +7,7 @@ mod error;
 pub mod extract;
 mod inference;
 pub mod network;
+pub mod tokenizer;
 pub mod weights;
 
 pub use backbone::{Backbone, LoadedBackbone, Output, frozen, load_backbone};
