@@ -1,4 +1,5 @@
-// Makes sprites.zip and sprites.json, the art of Sprite World, from four npm packages (versions pinned below).
+// Makes the art of Sprite World from four npm packages (versions pinned below): sprites.zip and sprites.json, the emoji of
+// the splits that methods are tried on, and open.zip and open.json, those of open_emoji.mjs, which only `captions` shows.
 //
 //   mkdir /tmp/sprites && cd /tmp/sprites
 //   npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 \
@@ -11,6 +12,8 @@
 import { createRequire } from "node:module";
 import fs from "node:fs";
 import path from "node:path";
+
+import { open, twice } from "./open_emoji.mjs";
 
 const require = createRequire(path.join(process.env.NODE_PATH ?? "", "x.js"));
 const sharp = require("sharp");
@@ -101,14 +104,25 @@ const groupOf = Object.fromEntries(
 
 const wanted = [];
 const words = (text) => text.split(/\s+/).filter(Boolean);
+const want = (cls, list, part) => {
+  for (const name of words(list)) wanted.push({ name, cls, group: groupOf[cls], part, makers: ["noto", "twemoji", "fluent"] });
+};
 for (const [cls, list] of Object.entries(known)) {
   const [seen, held] = list.split("|");
-  for (const name of words(seen)) wanted.push({ name, cls, part: "train" });
-  for (const name of words(held)) wanted.push({ name, cls, part: "held-out" });
+  want(cls, seen, "train");
+  want(cls, held, "held-out");
 }
-for (const [cls, list] of Object.entries(near)) for (const name of words(list)) wanted.push({ name, cls, part: "near" });
-for (const [part, classes] of Object.entries(far))
-  for (const [cls, list] of Object.entries(classes)) for (const name of words(list)) wanted.push({ name, cls, part });
+for (const [cls, list] of Object.entries(near)) want(cls, list, "near");
+for (const [part, classes] of Object.entries(far)) for (const [cls, list] of Object.entries(classes)) want(cls, list, part);
+
+const openWanted = [];
+for (const [group, classes] of Object.entries(open))
+  for (const [cls, list] of Object.entries(classes))
+    for (const [i, word] of words(list).entries()) {
+      const [name, caption] = word.split("=");
+      const makers = twice.includes(group) ? ["noto", "twemoji"] : [["noto"], ["twemoji"]][i % 2];
+      openWanted.push({ name, cls, group, part: "open", makers, caption: caption?.replaceAll("_", " ") });
+    }
 
 const plain = (code) => code.toLowerCase().replaceAll("-fe0f", "");
 const emoji = new Map(
@@ -158,34 +172,48 @@ function drawn(label, cls) {
   return renamed[name] ?? name;
 }
 
-const files = {};
-const index = [];
-for (const { name, cls, part } of wanted) {
-  const entry = emoji.get(name);
-  if (!entry) throw new Error(`no emoji named ${name}`);
-  const code = plain(entry.unified);
-  const label = labels.get(code);
-  if (!label) throw new Error(`${name} (${code}): no name in emojibase-data`);
-  const styles = [];
-  for (const [style, drawing] of Object.entries(drawings(entry, code))) {
-    if (!drawing) continue;
-    files[`${style}/${code}.png`] = new Uint8Array(await sprite(drawing));
-    styles.push(style);
-  }
-  const keywords = (label.tags ?? []).filter((word) => /^[\x20-\x7e]+$/.test(word)).slice(0, 8);
-  index.push({ code, name: drawn(label.label, cls), class: cls, group: groupOf[cls], part, styles, keywords });
+// An emoji's name for captions: plain ASCII, no capitals but in names of countries.
+function spoken(label) {
+  const name = label.normalize("NFD").replace(/[\u0300-\u036f]/g, "").replaceAll("&", "and").replaceAll("’", "'");
+  return name.startsWith("flag: ") ? name.replace("flag: ", "flag of ").replace(/ \(.*\)| SAR China/, "") : name.toLowerCase();
 }
-const codes = index.map((e) => e.code);
-if (new Set(codes).size !== codes.length) throw new Error("an emoji is listed twice");
 
-const here = path.dirname(new URL(import.meta.url).pathname);
-const zip = zipSync(Object.fromEntries(Object.keys(files).sort().map((k) => [k, files[k]])), {
-  level: 0,
-  mtime: new Date(1980, 0, 1),
-});
-fs.writeFileSync(path.join(here, "sprites.zip"), zip);
-fs.writeFileSync(path.join(here, "sprites.json"), `[\n${index.map((e) => JSON.stringify(e)).join(",\n")}\n]\n`);
-console.log(`${index.length} emoji, ${Object.keys(files).length} sprites, ${zip.length} bytes`);
+// Draws the emoji into a pack and returns its index.
+async function pack(file, wanted) {
+  const files = {};
+  const index = [];
+  for (const { name, cls, group, part, makers, caption } of wanted) {
+    const entry = emoji.get(name);
+    if (!entry) throw new Error(`no emoji named ${name}`);
+    const code = plain(entry.unified);
+    const label = labels.get(code);
+    if (!label) throw new Error(`${name} (${code}): no name in emojibase-data`);
+    const styles = [];
+    for (const [style, drawing] of Object.entries(drawings(entry, code))) {
+      if (!drawing || !makers.includes(style)) continue;
+      files[`${style}/${code}.png`] = new Uint8Array(await sprite(drawing));
+      styles.push(style);
+    }
+    const keywords = (label.tags ?? []).filter((word) => /^[\x20-\x7e]+$/.test(word)).slice(0, 8);
+    const said = part === "open" ? (caption ?? spoken(label.label)) : drawn(label.label, cls);
+    index.push({ code, name: said, class: cls, group, part, styles, keywords });
+  }
+  const zip = zipSync(Object.fromEntries(Object.keys(files).sort().map((k) => [k, files[k]])), {
+    level: 0,
+    mtime: new Date(1980, 0, 1),
+  });
+  const here = path.dirname(new URL(import.meta.url).pathname);
+  fs.writeFileSync(path.join(here, `${file}.zip`), zip);
+  fs.writeFileSync(path.join(here, `${file}.json`), `[\n${index.map((e) => JSON.stringify(e)).join(",\n")}\n]\n`);
+  console.log(`${file}: ${index.length} emoji, ${Object.keys(files).length} sprites, ${zip.length} bytes`);
+  return index;
+}
+
+const index = await pack("sprites", wanted);
+const opened = await pack("open", openWanted);
+const codes = [...index, ...opened].map((e) => e.code);
+if (new Set(codes).size !== codes.length)
+  throw new Error(`listed twice: ${codes.filter((code, i) => codes.indexOf(code) !== i).join(", ")}`);
 for (const part of ["train", "held-out"])
   console.log(part, Object.keys(known).map((c) => `${c} ${index.filter((e) => e.class === c && e.part === part).length}`).join(", "));
 for (const e of index) if (e.styles.length < 3 && e.part !== "flags") console.log("styles", e.name, e.styles.join());

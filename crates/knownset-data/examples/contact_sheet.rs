@@ -22,10 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for name in &names {
         let split = World::open("sprites", name)?;
         let classes = split.info().classes.len();
-        let per_class = split.len() / classes;
         for class in 0..classes {
+            let images = split.images_of(class);
             // Steps coprime to most pool sizes, so that a row shows many sprites.
-            let pick = |column: usize| class * per_class + column * 7 % per_class;
+            let pick = |column: usize| images.start + column * 7 % images.len();
             rows.push((0..COLUMNS).map(|column| split.image(pick(column))).collect::<Vec<_>>());
         }
     }

@@ -35,4 +35,4 @@ pub use load::{LoadedImage, load, rgb};
 pub use pickle::PickleError;
 pub use preprocess::{preprocess, preprocess_into};
 pub use reference::{DATASETS, DatasetEntry, DatasetRef, Split};
-pub use source::{DatasetInfo, EncodedImage, ImageSource};
+pub use source::{DatasetInfo, EncodedImage, ImageSource, Texts};

@@ -22,6 +22,15 @@ pub enum EncodedImage {
     Pixels(RgbImage),
 }
 
+/// What is written about one image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// Sentences that describe it.
+    pub captions: Vec<String>,
+    /// Words and names that apply to it.
+    pub tags: Vec<String>,
+}
+
 /// A dataset opened for random access from any thread. Decoding happens elsewhere.
 ///
 /// Rows are in byte order of their ids. Methods that take a row number panic, as slices do, when it is not below
@@ -46,6 +55,12 @@ pub trait ImageSource: Send + Sync {
 
     /// Reads one image; errors name its id.
     fn get(&self, i: usize) -> Result<EncodedImage, DataError>;
+
+    /// What is written about a row's image; nothing in formats without texts.
+    fn texts(&self, i: usize) -> Texts {
+        let _ = i;
+        Texts::default()
+    }
 
     /// Text that changes when the dataset does; each format says what it looks at. May read the whole dataset.
     fn fingerprint(&self) -> String;

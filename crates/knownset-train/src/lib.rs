@@ -2,9 +2,14 @@
 
 mod augment;
 mod checkpoint;
+mod classifier;
+mod optimiser;
 mod recipes;
 mod trainer;
 
 pub use augment::Augment;
+pub use classifier::{Classification, Labelled};
+pub use optimiser::{Optimiser, Schedule};
+pub use recipes::clip::{Captioned, Contrastive};
 pub use recipes::{RECIPES, RecipeEntry, find};
-pub use trainer::{Epoch, Event, Labelled, Sgd, TrainError, Trained, Training};
+pub use trainer::{Epoch, Event, TrainError, Trained, Training};

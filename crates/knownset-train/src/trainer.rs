@@ -1,4 +1,5 @@
-//! The training loop: shuffled batches, decoded and augmented ahead of the network, SGD, a checkpoint every epoch.
+//! The training loop: shuffled batches, loaded ahead of the network, a checkpoint every epoch. What is learned is an
+//! [`Objective`].
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -6,72 +7,65 @@ use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use knownset_core::{Preprocess, write_atomically};
-use knownset_nn::network::{Mismatch, Named, ResNet, Vit, initialise, load, to_weights};
-use knownset_nn::{Architecture, BackboneEntry, WeightsError};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor};
+use knownset_core::write_atomically;
+use knownset_nn::WeightsError;
+use knownset_nn::network::{Mismatch, Named, load, to_weights};
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::augment::{Augment, stream};
+use crate::augment::stream;
 use crate::checkpoint::{Checkpoint, Progress, number_parameters};
-use crate::recipes::cross_entropy;
+use crate::optimiser::{Optimiser, Schedule};
 
 /// Batches that may wait for the network.
 const AHEAD: usize = 3;
-/// Images per batch when validating.
-const VALIDATION_BATCH: usize = 64;
 
-/// Labelled images, preprocessed but not augmented. Loading happens on several threads.
-pub trait Labelled: Sync {
-    /// Number of images.
+/// A network and what it is to learn.
+pub(crate) trait Objective: Sync {
+    /// The network.
+    type Network: Named + Module;
+    /// What a step needs.
+    type Batch: Send;
+
+    /// Number of training images.
     fn len(&self) -> usize;
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Index of an image's class.
-    fn label(&self, index: usize) -> usize;
-    /// `[3, side, side]` values; the error names the image.
-    fn input(&self, index: usize) -> Result<Vec<f32>, String>;
+    /// The network, weights yet to be set.
+    fn build(&self, device: &Device) -> Self::Network;
+    /// The network with its first weights.
+    fn initialise(&self, network: Self::Network, seed: u64) -> Self::Network;
+    /// Everything of the objective's own that decides the result.
+    fn settings(&self) -> serde_json::Value;
+    /// Reads and changes the images of a step; the error names the image.
+    fn load(&self, indices: &[usize], epoch: usize) -> Result<Self::Batch, String>;
+    /// The loss of a step.
+    fn step(&self, network: &Self::Network, batch: Self::Batch, device: &Device) -> Step;
+    /// A figure on held-out images, for the log.
+    fn validate(&self, network: &Self::Network) -> Result<Option<f64>, String>;
 }
 
-/// Stochastic gradient descent: v ← m v + (g + decay · w), w ← w − lr · v, the rate falling from `lr` to 0 along half
-/// a cosine, step by step (Loshchilov & Hutter 2017).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sgd {
-    /// Learning rate of the first step.
-    pub lr: f64,
-    /// Momentum m.
-    pub momentum: f64,
-    /// L2 penalty on every parameter.
-    pub weight_decay: f64,
+/// A step forward.
+pub(crate) struct Step {
+    /// The mean loss of its images, a single number.
+    pub(crate) loss: Tensor<1>,
+    /// Images that were told right.
+    pub(crate) hits: usize,
 }
 
-/// One training run.
+/// How a run is run, whatever it learns.
+#[derive(Debug, Clone)]
 pub struct Training<'a> {
-    /// The network to train, from random weights.
-    pub backbone: &'static BackboneEntry,
-    /// Number of classes K.
-    pub classes: usize,
-    /// Training images.
-    pub data: &'a dyn Labelled,
-    /// Images whose accuracy is reported after every epoch; they change nothing.
-    pub validation: Option<&'a dyn Labelled>,
     /// What identifies the training images; a run only goes on with the same.
     pub fingerprint: String,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images per step.
     pub batch: usize,
-    /// The optimiser.
-    pub sgd: Sgd,
-    /// Changes to training images.
-    pub augment: Augment,
+    /// How gradients become steps.
+    pub optimiser: Optimiser,
+    /// Their size.
+    pub schedule: Schedule,
     /// Of initial weights, shuffling and augmentation.
     pub seed: u64,
     /// Where checkpoint, log and weights go.
@@ -192,63 +186,26 @@ pub enum TrainError {
     Io(#[from] std::io::Error),
 }
 
-/// A network that can be trained: `[n, 3, side, side]` → `[n, K]`.
-trait Classifier: Named + Module {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2>;
-}
-
-impl Classifier for ResNet {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward(images)
-    }
-}
-
-impl Classifier for Vit {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward(images)
-    }
-}
-
-/// Images and labels of one step.
-struct Batch {
-    values: Vec<f32>,
-    labels: Vec<usize>,
-}
-
 impl Training<'_> {
     /// Trains to the end, or as far as `watch` lets it. Weights are written to `out/weights.safetensors`, the epochs'
     /// figures to `out/log.jsonl`.
-    pub fn run(&self, watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>) -> Result<Trained, TrainError> {
-        if self.data.is_empty() {
-            return Err(TrainError::Empty);
-        }
-        for image in 0..self.data.len() {
-            let (label, classes) = (self.data.label(image), self.classes);
-            if label >= classes {
-                return Err(TrainError::Label { image, label, classes });
-            }
-        }
-        let device = Device::flex().autodiff();
-        match self.backbone.architecture {
-            Architecture::ResNet(spec) => self.train(ResNet::new(spec, self.classes, &device), &device, watch),
-            Architecture::Vit(spec) => self.train(Vit::new(spec, self.classes, &device), &device, watch),
-        }
-    }
-
-    fn train<M: Classifier>(
+    pub(crate) fn run<O: Objective>(
         &self,
-        network: M,
-        device: &Device,
+        objective: &O,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
+        if objective.len() == 0 {
+            return Err(TrainError::Empty);
+        }
+        let device = Device::flex().autodiff();
         let checkpoint = Checkpoint::in_folder(self.out);
-        let (mut network, mut optimiser, mut progress) = self.start(network, &checkpoint)?;
+        let (mut network, mut optimiser, mut progress) = self.start(objective, &device, &checkpoint)?;
         while progress.epochs.len() < self.epochs {
             let started = Instant::now();
             let epoch = progress.epochs.len() + 1;
-            let (trained, loss, accuracy) = self.epoch(network, &mut optimiser, epoch, device, watch)?;
+            let (trained, loss, accuracy) = self.epoch(objective, network, &mut optimiser, epoch, &device, watch)?;
             network = trained;
-            let validation_accuracy = self.validation.map(|data| self.validate(&network, data)).transpose()?;
+            let validation_accuracy = objective.validate(&network.valid()).map_err(TrainError::Image)?;
             let seconds = started.elapsed().as_secs_f64();
             progress.epochs.push(Epoch { epoch, loss, accuracy, validation_accuracy, seconds });
             checkpoint.write(&progress, &to_weights(&network.valid()), &optimiser)?;
@@ -264,32 +221,31 @@ impl Training<'_> {
     }
 
     /// Everything that decides the result, `epochs` included because the schedule depends on it.
-    fn settings(&self) -> serde_json::Value {
+    fn settings<O: Objective>(&self, objective: &O) -> serde_json::Value {
         serde_json::json!({
-            "backbone": self.backbone.name, "classes": self.classes, "data": self.fingerprint,
-            "images": self.data.len(), "epochs": self.epochs, "batch": self.batch, "sgd": self.sgd,
-            "pad": self.augment.pad, "flip": self.augment.flip, "seed": self.seed,
+            "objective": objective.settings(), "data": self.fingerprint, "images": objective.len(),
+            "epochs": self.epochs, "batch": self.batch, "optimiser": self.optimiser, "schedule": self.schedule,
+            "seed": self.seed,
         })
     }
 
-    fn start<M: Classifier>(
+    fn start<O: Objective>(
         &self,
-        network: M,
+        objective: &O,
+        device: &Device,
         checkpoint: &Checkpoint,
-    ) -> Result<(M, ModuleOptimizer, Progress), TrainError> {
-        let momentum = MomentumConfig { momentum: self.sgd.momentum, dampening: 0.0, nesterov: false };
-        let decay = WeightDecayConfig::new(self.sgd.weight_decay as f32);
-        let optimiser = SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(Some(decay)).init();
+    ) -> Result<(O::Network, ModuleOptimizer, Progress), TrainError> {
+        let (network, optimiser) = (objective.build(device), self.optimiser.init());
+        let settings = self.settings(objective);
         match checkpoint.read()? {
             None => {
-                let network = number_parameters(initialise(network, self.seed));
-                Ok((network, optimiser, Progress { settings: self.settings(), epochs: Vec::new() }))
+                let network = number_parameters(objective.initialise(network, self.seed));
+                Ok((network, optimiser, Progress { settings, epochs: Vec::new() }))
             }
             Some(_) if !self.resume => Err(TrainError::Exists { path: self.out.into() }),
             Some((progress, weights, state)) => {
-                let given = self.settings();
-                if progress.settings != given {
-                    let (found, given) = (progress.settings.to_string(), given.to_string());
+                if progress.settings != settings {
+                    let (found, given) = (progress.settings.to_string(), settings.to_string());
                     return Err(TrainError::OtherRun { path: self.out.into(), found, given });
                 }
                 let network = number_parameters(load(network, &weights)?);
@@ -300,16 +256,17 @@ impl Training<'_> {
         }
     }
 
-    /// One pass; returns the network, its mean loss and its accuracy on the augmented images.
-    fn epoch<M: Classifier>(
+    /// One pass; returns the network, its mean loss and the share of images told right as they went by.
+    fn epoch<O: Objective>(
         &self,
-        mut network: M,
+        objective: &O,
+        mut network: O::Network,
         optimiser: &mut ModuleOptimizer,
         epoch: usize,
         device: &Device,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<(M, f64, f64), TrainError> {
-        let mut order: Vec<usize> = (0..self.data.len()).collect();
+    ) -> Result<(O::Network, f64, f64), TrainError> {
+        let mut order: Vec<usize> = (0..objective.len()).collect();
         order.shuffle(&mut stream(self.seed, epoch, usize::MAX - 1));
         let steps = order.len().div_ceil(self.batch);
         let (mut total, mut right) = (0.0, 0);
@@ -318,24 +275,20 @@ impl Training<'_> {
             let batches = &order;
             scope.spawn(move || {
                 for indices in batches.chunks(self.batch) {
-                    if send.send(self.load(indices, epoch)).is_err() {
+                    if send.send((indices.len(), objective.load(indices, epoch))).is_err() {
                         return;
                     }
                 }
             });
-            for (step, batch) in receive.into_iter().enumerate() {
-                let batch = batch?;
-                let count = batch.labels.len();
-                let done = (epoch - 1) * steps + step;
-                let rate = self.sgd.lr * cosine(done, self.epochs * steps);
-                let (images, labels) = self.tensors(&batch, device);
-                let logits = network.logits(images);
-                right += hits(&logits, &batch.labels);
-                let loss = cross_entropy::loss(logits, labels);
+            for (step, (count, batch)) in receive.into_iter().enumerate() {
+                let batch = batch.map_err(TrainError::Image)?;
+                let rate = self.schedule.rate((epoch - 1) * steps + step, self.epochs * steps);
+                let Step { loss, hits } = objective.step(&network, batch, device);
                 let value = loss.clone().into_data().iter::<f64>().next().unwrap_or(f64::NAN);
                 if !value.is_finite() {
                     return Err(TrainError::Diverged { loss: value, epoch, step: step + 1, kept: epoch - 1 });
                 }
+                right += hits;
                 total += value * count as f64;
                 let gradients = GradientsParams::from_grads(loss.backward(), &network);
                 network = optimiser.step(rate, network, gradients);
@@ -348,44 +301,6 @@ impl Training<'_> {
         })
     }
 
-    fn load(&self, indices: &[usize], epoch: usize) -> Result<Batch, TrainError> {
-        let inputs: Result<Vec<Vec<f32>>, String> = indices
-            .par_iter()
-            .map(|&index| {
-                let input = self.data.input(index)?;
-                Ok(self.augment.apply(&input, self.preprocess(), &mut stream(self.seed, epoch, index)))
-            })
-            .collect();
-        let labels = indices.iter().map(|&index| self.data.label(index)).collect();
-        Ok(Batch { values: inputs.map_err(TrainError::Image)?.concat(), labels })
-    }
-
-    fn preprocess(&self) -> &Preprocess {
-        &self.backbone.preprocess
-    }
-
-    fn tensors(&self, batch: &Batch, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
-        let (n, side) = (batch.labels.len(), self.preprocess().size as usize);
-        let images = TensorData::new(batch.values.clone(), [n, 3, side, side]);
-        let labels = TensorData::new(batch.labels.iter().map(|&label| label as i64).collect::<Vec<_>>(), [n]);
-        (Tensor::from_data(images, device), Tensor::from_data(labels, device))
-    }
-
-    fn validate<M: Classifier>(&self, network: &M, data: &dyn Labelled) -> Result<f64, TrainError> {
-        let network = network.valid();
-        let device = Device::flex();
-        let mut right = 0;
-        let indices: Vec<usize> = (0..data.len()).collect();
-        for chunk in indices.chunks(VALIDATION_BATCH) {
-            let inputs: Result<Vec<Vec<f32>>, String> = chunk.par_iter().map(|&index| data.input(index)).collect();
-            let labels = chunk.iter().map(|&index| data.label(index)).collect();
-            let batch = Batch { values: inputs.map_err(TrainError::Image)?.concat(), labels };
-            let (images, _) = self.tensors(&batch, &device);
-            right += hits(&network.logits(images), &batch.labels);
-        }
-        Ok(right as f64 / data.len().max(1) as f64)
-    }
-
     fn log(&self, epochs: &[Epoch]) -> Result<(), TrainError> {
         let path = self.out.join("log.jsonl");
         let parse = |source| TrainError::Checkpoint { path: path.clone(), source };
@@ -393,21 +308,4 @@ impl Training<'_> {
         let text = lines.map_err(parse)?.join("\n") + "\n";
         Ok(write_atomically(&path, |out| out.write_all(text.as_bytes()))?)
     }
-}
-
-/// Half a cosine from 1 at step 0 towards 0 at the last.
-fn cosine(step: usize, steps: usize) -> f64 {
-    f64::midpoint(1.0, (std::f64::consts::PI * step as f64 / steps as f64).cos())
-}
-
-/// How many rows have their largest logit at their label, the first of equals.
-fn hits(logits: &Tensor<2>, labels: &[usize]) -> usize {
-    let [_, classes] = logits.dims();
-    let values: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
-    let rows = values.chunks_exact(classes.max(1)).zip(labels);
-    rows.filter(|(row, label)| {
-        let best = row.iter().enumerate().fold(0, |best, (index, value)| if *value > row[best] { index } else { best });
-        best == **label
-    })
-    .count()
 }

@@ -244,10 +244,10 @@ pub(crate) struct Train {
     /// Recipe by name; `knownset recipes` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) recipe: String,
-    /// Backbone to train, from random weights
-    #[arg(long, value_name = "NAME", default_value = "sprite-resnet")]
-    pub(crate) backbone: String,
-    /// Labelled training images
+    /// Backbone to train, from random weights [default: sprite-resnet, or sprite-clip for the recipe clip]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backbone: Option<String>,
+    /// Training images, labelled or, for the recipe clip, captioned
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
     /// Labelled images whose accuracy is reported after every epoch
@@ -262,18 +262,18 @@ pub(crate) struct Train {
     /// Passes over the training images
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub(crate) epochs: usize,
-    /// Images per step
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
-    pub(crate) batch_size: usize,
-    /// Learning rate at the start of the cosine schedule
-    #[arg(long, value_name = "RATE", default_value_t = 0.1)]
-    pub(crate) lr: f64,
-    /// Momentum of SGD
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
-    pub(crate) momentum: f64,
-    /// L2 penalty
-    #[arg(long, value_name = "RATE", default_value_t = 5e-4)]
-    pub(crate) weight_decay: f64,
+    /// Images per step [default: 64; clip: 128]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_size: Option<usize>,
+    /// Learning rate at the start of the cosine schedule [default: 0.1; clip: 0.001]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) lr: Option<f64>,
+    /// Momentum of SGD [default: 0.9]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) momentum: Option<f64>,
+    /// L2 penalty of SGD, decoupled decay of AdamW [default: 0.0005; clip: 0.1]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) weight_decay: Option<f64>,
     /// Seed of initial weights, shuffling and augmentation
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
-use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, load, rgb};
+use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
 use knownset_nn::{LoadedBackbone, load_backbone};
 use knownset_train::Labelled;
 use ndarray::Array1;
+use rayon::prelude::*;
 
 use crate::cli::Reading;
 use crate::hint::Hint;
@@ -53,6 +54,23 @@ impl Images {
     /// Names of the classes.
     pub(crate) fn class_names(&self) -> &[String] {
         &self.source.info().class_names
+    }
+
+    /// What is written about every image, row by row; an error if that is nothing.
+    pub(crate) fn all_texts(&self, printer: Printer) -> anyhow::Result<Vec<Texts>> {
+        let progress = printer.progress("texts", self.len());
+        let texts: Vec<Texts> = (0..self.len())
+            .into_par_iter()
+            .map(|row| {
+                progress.advance(1);
+                self.source.texts(row)
+            })
+            .collect();
+        let silent = texts.iter().position(|texts| texts.captions.is_empty() && texts.tags.is_empty());
+        if let Some(row) = silent {
+            anyhow::bail!("{} has no text for {}", self.reference, self.source.id(row));
+        }
+        Ok(texts)
     }
 
     /// Text that changes when the dataset does.
@@ -140,9 +158,9 @@ fn report_problems(reference: &str, counts: &ImageCounts, printer: Printer) {
 }
 
 /// The images as the extraction loop wants them.
-struct Inputs<'a> {
-    images: &'a Images,
-    preprocess: &'a Preprocess,
+pub(crate) struct Inputs<'a> {
+    pub(crate) images: &'a Images,
+    pub(crate) preprocess: &'a Preprocess,
 }
 
 impl InputSource for Inputs<'_> {

@@ -1,6 +1,7 @@
 //! The `knownset` command line.
 
 mod benchmark;
+mod captions;
 mod cli;
 mod commands;
 mod gallery;

@@ -1,7 +1,7 @@
 //! The bundled Sprite World as a dataset, drawn on demand.
 
 use crate::world::{CLASSES, SplitKind, WORLD_VERSION, World, WorldSplit};
-use crate::{DataError, DatasetInfo, EncodedImage, ImageSource};
+use crate::{DataError, DatasetInfo, EncodedImage, ImageSource, Texts};
 
 /// One split of a world.
 pub(crate) struct WorldImages {
@@ -15,7 +15,7 @@ impl WorldImages {
         let split = World::open(world, split)?;
         let class_names = match split.info().kind {
             SplitKind::Known => CLASSES.iter().map(ToString::to_string).collect(),
-            SplitKind::Near | SplitKind::Far => Vec::new(),
+            SplitKind::Near | SplitKind::Far | SplitKind::Open => Vec::new(),
         };
         let ids = (0..split.len()).map(|index| split.id(index)).collect();
         Ok(Self { info: DatasetInfo { name, class_names }, split, ids })
@@ -41,6 +41,11 @@ impl ImageSource for WorldImages {
 
     fn get(&self, i: usize) -> Result<EncodedImage, DataError> {
         Ok(EncodedImage::Pixels(self.split.image(i)))
+    }
+
+    fn texts(&self, i: usize) -> Texts {
+        let scene = self.split.scene(i);
+        Texts { captions: vec![scene.caption], tags: scene.tags }
     }
 
     /// The world's version and the split: its images are a pure function of them.

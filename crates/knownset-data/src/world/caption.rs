@@ -95,17 +95,53 @@ fn says_a_colour(name: &str) -> bool {
     name.split(' ').any(|word| COLOURS.contains(&word) || word == "tangerine")
 }
 
-/// "a cat", "an owl", "grapes".
+/// "a cat", "an owl", "an hourglass", "a unicorn", "grapes", "money".
 pub(super) fn with_article(phrase: &str) -> String {
-    let head = phrase.split(" with ").next().unwrap_or(phrase);
-    let plural =
-        ["grapes", "cherries", "blueberries", "houses", "glasses", "mugs", "arrows", "jeans", "gloves", "shoes"];
-    if plural.iter().any(|end| head.ends_with(end)) {
+    let head = [" with ", " of "].iter().fold(phrase, |head, word| head.split(word).next().unwrap_or(head));
+    if BARE.iter().any(|end| head.ends_with(end)) {
         return phrase.to_owned();
     }
+    let begins = |with: &[&str]| with.iter().any(|start| phrase.starts_with(start));
     let vowel = phrase.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
+    let vowel = (vowel || begins(&["hour", "x-ray"])) && !begins(&["uni", "euro", "ewe", "one-"]);
     format!("{} {phrase}", if vowel { "an" } else { "a" })
 }
+
+/// Ends of plurals and of things that are not counted, which take no article.
+const BARE: &[&str] = &[
+    "admission tickets",
+    "arrows",
+    "beans",
+    "blueberries",
+    "bookmark tabs",
+    "books",
+    "briefs",
+    "bubbles",
+    "cherries",
+    "control knobs",
+    "dividers",
+    "eyes",
+    "french fries",
+    "furniture",
+    "glasses",
+    "gloves",
+    "goggles",
+    "grapes",
+    "houses",
+    "jeans",
+    "lungs",
+    "maracas",
+    "money",
+    "mugs",
+    "pancakes",
+    "peanuts",
+    "prints",
+    "scissors",
+    "shoes",
+    "shopping bags",
+    "shorts",
+    "socks",
+];
 
 /// "a disc", "a disc and a bar", "a disc, a bar and a ring".
 fn list(shapes: &[String]) -> String {

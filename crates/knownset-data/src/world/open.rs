@@ -1,11 +1,13 @@
 //! Opening a split and reading its images.
 
+use std::ops::Range;
+
 use image::RgbImage;
 
 use super::compose::compose;
 use super::scene::Scene;
 use super::splits::{Content, SPLITS, SplitInfo, SplitKind};
-use super::sprites::{PackError, Sprite, pack};
+use super::sprites::{PackError, Part, Sprite, open_pack, pack};
 
 const WORLDS: &[&str] = &["sprites"];
 
@@ -53,14 +55,23 @@ impl World {
             name: split.to_owned(),
             known: SPLITS.iter().map(|info| info.name).collect(),
         })?;
-        let sprites = pack()?;
-        let pool = |class: &&str| match info.content {
-            Content::Sprites(part) => {
-                sprites.iter().filter(|s| s.emoji.part == part && s.emoji.class == **class).collect()
-            }
-            Content::Textures | Content::Noise => Vec::new(),
+        let (parts, open): (&[Part], &[Sprite]) = match info.content {
+            Content::Sprites(part) => (&[part], &[]),
+            Content::Open => (&[Part::Train, Part::Open], open_pack()?),
+            Content::Textures | Content::Noise => (&[], &[]),
         };
-        Ok(WorldSplit { info, pools: info.classes.iter().map(pool).collect() })
+        let sprites: Vec<&Sprite> = pack()?.iter().chain(open).filter(|s| parts.contains(&s.emoji.part)).collect();
+        let pool = |class: &&str| sprites.iter().copied().filter(|s| s.emoji.class == **class).collect();
+        let pools: Vec<Vec<&Sprite>> = info.classes.iter().map(pool).collect();
+        // Images per class: in proportion to its sprites, or the same for all.
+        let weights = pools.iter().map(|pool| if matches!(info.content, Content::Open) { pool.len() } else { 1 });
+        let total: usize = weights.clone().sum();
+        let mut starts = vec![0];
+        starts.extend(weights.scan(0, |sum, weight| {
+            *sum += weight;
+            Some(info.images * *sum / total)
+        }));
+        Ok(WorldSplit { info, pools, starts })
     }
 }
 
@@ -71,6 +82,8 @@ pub struct WorldSplit {
     info: &'static SplitInfo,
     /// The sprites each class may show, class by class; empty lists for splits without sprites.
     pools: Vec<Vec<&'static Sprite>>,
+    /// Index of each class's first image, then the number of images.
+    starts: Vec<usize>,
 }
 
 impl std::fmt::Debug for WorldSplit {
@@ -101,11 +114,16 @@ impl WorldSplit {
         format!("{}/{}/{number:05}", self.info.name, self.info.classes[class])
     }
 
-    /// The image's class as its place in [`CLASSES`](super::CLASSES), −1 in splits of unknown classes.
+    /// The images of a class, given as its place in [`SplitInfo::classes`].
+    pub fn images_of(&self, class: usize) -> Range<usize> {
+        self.starts[class]..self.starts[class + 1]
+    }
+
+    /// The image's class as its place in [`CLASSES`](super::CLASSES), −1 in all but the splits of known classes.
     pub fn label(&self, index: usize) -> i64 {
         match self.info.kind {
             SplitKind::Known => self.place(index).0 as i64,
-            SplitKind::Near | SplitKind::Far => -1,
+            SplitKind::Near | SplitKind::Far | SplitKind::Open => -1,
         }
     }
 
@@ -138,7 +156,30 @@ impl WorldSplit {
     /// The class of an image and its number within the class.
     fn place(&self, index: usize) -> (usize, usize) {
         assert!(index < self.len(), "image {index} of split {:?}, which has {}", self.info.name, self.len());
-        let per_class = self.info.images / self.info.classes.len();
-        (index / per_class, index % per_class)
+        let class = self.starts.partition_point(|&start| start <= index) - 1;
+        (class, index - self.starts[class])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sprites::{Part, open_pack, pack};
+    use super::World;
+
+    #[test]
+    fn captions_show_every_training_and_open_drawing_about_equally_often() {
+        let split = World::open("sprites", "captions").expect("a listed split opens");
+        let trained = pack().expect("the pack loads").iter().filter(|s| s.emoji.part == Part::Train).count();
+        let all = trained + open_pack().expect("the pack loads").len();
+        assert_eq!(split.pools.iter().map(Vec::len).sum::<usize>(), all, "every class is listed");
+        let even = split.len() / all;
+        for (class, pool) in split.pools.iter().enumerate() {
+            let images = split.images_of(class).len();
+            assert!(
+                images >= (even - 1) * pool.len() && images <= (even + 1) * pool.len(),
+                "{images} of {}",
+                pool.len()
+            );
+        }
     }
 }

@@ -36,7 +36,8 @@ pub struct Object {
     pub codepoint: String,
     /// `noto`, `twemoji` or `fluent`.
     pub style: String,
-    /// What the class is a kind of: `animal`, `food`, `object`, `plant`, `transport`, `place`, `sign` or `face`.
+    /// What the class is a kind of: `animal`, `food`, `object`, `plant`, `transport`, `place`, `sign`, `face`, `person`
+    /// or `sky`.
     pub group: String,
     /// Where it is, in pixels.
     pub bbox: Bbox,

@@ -1,7 +1,7 @@
-//! The bundled pack: emoji drawn in up to three styles, compiled into the crate.
+//! The bundled packs: emoji drawn in up to three styles, compiled into the crate.
 
 use std::io::{Cursor, Read};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use image::ImageFormat;
 use rayon::prelude::*;
@@ -9,32 +9,62 @@ use serde::Deserialize;
 
 use super::colour::Rgb;
 
-static ARCHIVE: &[u8] = include_bytes!("../../assets/sprites.zip");
-static INDEX: &[u8] = include_bytes!("../../assets/sprites.json");
+/// A pack as it is bundled.
+struct Bundle {
+    name: &'static str,
+    archive: &'static [u8],
+    index: &'static [u8],
+}
+
+/// The emoji of every part but [`Part::Open`].
+static SPRITES: Bundle = Bundle {
+    name: "sprites",
+    archive: include_bytes!("../../assets/sprites.zip"),
+    index: include_bytes!("../../assets/sprites.json"),
+};
+
+/// The emoji of [`Part::Open`], apart so that only those who open `captions` decode them.
+static OPEN: Bundle = Bundle {
+    name: "open",
+    archive: include_bytes!("../../assets/open.zip"),
+    index: include_bytes!("../../assets/open.json"),
+};
 
 /// Width and height of a sprite, in pixels.
 const SIDE: usize = 64;
 
-/// What is wrong with the bundled pack; seen only by someone who changed it.
+/// What is wrong with a bundled pack; seen only by someone who changed it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
     /// The list of sprites is not the JSON it should be.
-    #[error("sprites.json cannot be read")]
-    Index(#[from] serde_json::Error),
+    #[error("{pack}.json cannot be read")]
+    Index {
+        /// Name of the pack.
+        pack: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The archive cannot be opened.
-    #[error("sprites.zip cannot be opened")]
-    Archive(#[source] zip::result::ZipError),
+    #[error("{pack}.zip cannot be opened")]
+    Archive {
+        /// Name of the pack.
+        pack: &'static str,
+        /// Why.
+        source: zip::result::ZipError,
+    },
     /// A listed sprite is not in the archive.
-    #[error("sprites.zip has no readable {file}")]
+    #[error("{pack}.zip has no readable {file}")]
     Missing {
+        /// Name of the pack.
+        pack: &'static str,
         /// Path inside the archive.
         file: String,
         /// Why.
         source: zip::result::ZipError,
     },
     /// A sprite cannot be decoded.
-    #[error("{file} in sprites.zip cannot be decoded")]
+    #[error("the bundled {file} cannot be decoded")]
     Image {
         /// Path inside the archive.
         file: String,
@@ -42,7 +72,7 @@ pub enum PackError {
         source: image::ImageError,
     },
     /// A sprite has another size, or nothing in it.
-    #[error("{file} in sprites.zip is {width}x{height}; it must be 64x64 and not empty")]
+    #[error("the bundled {file} is {width}x{height}; it must be 64x64 and not empty")]
     Shape {
         /// Path inside the archive.
         file: String,
@@ -53,7 +83,7 @@ pub enum PackError {
     },
 }
 
-/// One row of `sprites.json`: an emoji, the class it belongs to and the styles it is drawn in.
+/// One row of a pack's index: an emoji, the class it belongs to and the styles it is drawn in.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Emoji {
@@ -77,6 +107,7 @@ pub(super) enum Part {
     Flags,
     Symbols,
     Faces,
+    Open,
 }
 
 /// An art style.
@@ -100,7 +131,7 @@ impl Style {
 
 /// One drawing of one emoji.
 pub(super) struct Sprite {
-    pub(super) emoji: &'static Emoji,
+    pub(super) emoji: Arc<Emoji>,
     pub(super) style: Style,
     /// Mean colour of the opaque pixels.
     pub(super) mean: Rgb,
@@ -161,25 +192,28 @@ impl Layer {
     }
 }
 
-/// All sprites, decoded once per process, in the order of the index.
+type Loaded = OnceLock<Result<Vec<Sprite>, PackError>>;
+
+/// The sprites of every part but [`Part::Open`], decoded once per process, in the order of the index.
 pub(super) fn pack() -> Result<&'static [Sprite], &'static PackError> {
-    static PACK: OnceLock<Result<Vec<Sprite>, PackError>> = OnceLock::new();
-    PACK.get_or_init(load).as_deref()
+    static PACK: Loaded = OnceLock::new();
+    PACK.get_or_init(|| load(&SPRITES)).as_deref()
 }
 
-fn index() -> Result<&'static [Emoji], PackError> {
-    static EMOJI: OnceLock<Vec<Emoji>> = OnceLock::new();
-    if let Some(emoji) = EMOJI.get() {
-        return Ok(emoji);
-    }
-    let parsed = serde_json::from_slice(INDEX)?;
-    Ok(EMOJI.get_or_init(|| parsed))
+/// The sprites of [`Part::Open`], likewise.
+pub(super) fn open_pack() -> Result<&'static [Sprite], &'static PackError> {
+    static PACK: Loaded = OnceLock::new();
+    PACK.get_or_init(|| load(&OPEN)).as_deref()
 }
 
-fn load() -> Result<Vec<Sprite>, PackError> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(ARCHIVE)).map_err(PackError::Archive)?;
+fn load(bundle: &Bundle) -> Result<Vec<Sprite>, PackError> {
+    let pack = bundle.name;
+    let index: Vec<Emoji> = serde_json::from_slice(bundle.index).map_err(|source| PackError::Index { pack, source })?;
+    let mut archive =
+        zip::ZipArchive::new(Cursor::new(bundle.archive)).map_err(|source| PackError::Archive { pack, source })?;
     let mut found = Vec::new();
-    for emoji in index()? {
+    for emoji in index {
+        let emoji = Arc::new(emoji);
         for &style in &emoji.styles {
             let file = format!("{}/{}.png", style.name(), emoji.code);
             let mut png = Vec::new();
@@ -187,14 +221,15 @@ fn load() -> Result<Vec<Sprite>, PackError> {
                 let mut entry = entry.take(1 << 20);
                 entry.read_to_end(&mut png).map_err(Into::into)
             };
-            archive
-                .by_name(&file)
-                .and_then(read)
-                .map_err(|source| PackError::Missing { file: file.clone(), source })?;
-            found.push((emoji, style, file, png));
+            archive.by_name(&file).and_then(read).map_err(|source| PackError::Missing {
+                pack,
+                file: file.clone(),
+                source,
+            })?;
+            found.push((Arc::clone(&emoji), style, file, png));
         }
     }
-    let decode = |(emoji, style, file, png): (&'static Emoji, Style, String, Vec<u8>)| {
+    let decode = |(emoji, style, file, png): (Arc<Emoji>, Style, String, Vec<u8>)| {
         let full = layer(&file, &png)?;
         let mut sum = [0.0; 4];
         for pixel in &full.pixels {

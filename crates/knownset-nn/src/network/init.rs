@@ -6,6 +6,26 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::parameters::{Named, replace};
 
+/// How a tensor's values begin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// All the same.
+    Constant(f32),
+    /// Normal about 0 with this standard deviation.
+    Normal(f64),
+    /// Uniform between minus and plus this.
+    Uniform(f64),
+}
+
+/// What an architecture says about one tensor's initialisation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Its own way.
+    Set(Init),
+    /// What [`initialise`] does with tensors of that name and shape.
+    ByShape,
+}
+
 /// The module with fresh random weights; the same seed gives the same bits on every machine.
 ///
 /// - convolutions: He et al. 2015, normal with variance 2 / fan-out, as torchvision's ResNets
@@ -15,22 +35,34 @@ use super::parameters::{Named, replace};
 ///
 /// Each tensor draws from its own stream, named after the tensor, so layers can be added without moving the others'.
 pub fn initialise<M: Named>(module: M, seed: u64) -> M {
+    initialise_with(module, seed, |_, _| Rule::ByShape)
+}
+
+/// [`initialise`] where `rule(name, shape)` leaves it the choice.
+pub fn initialise_with<M: Named>(module: M, seed: u64, rule: impl Fn(&str, &[usize]) -> Rule) -> M {
     replace(module, |name, shape| {
         let mut random = Random::new(name, seed);
         let count = shape.iter().product();
-        let normal =
-            |random: &mut Random, deviation: f64| (0..count).map(|_| (random.normal() * deviation) as f32).collect();
-        match *shape {
-            [_] if name.ends_with("bias") || name.ends_with("mean") => vec![0.0; count],
-            [_] => vec![1.0; count],
-            [_, inputs] => {
-                let bound = 1.0 / (inputs as f64).sqrt();
-                (0..count).map(|_| ((2.0 * random.uniform() - 1.0) * bound) as f32).collect()
-            }
-            [outputs, _, height, width] => normal(&mut random, (2.0 / (outputs * height * width) as f64).sqrt()),
-            _ => normal(&mut random, 0.02),
+        let init = match rule(name, shape) {
+            Rule::Set(init) => init,
+            Rule::ByShape => by_shape(name, shape),
+        };
+        match init {
+            Init::Constant(value) => vec![value; count],
+            Init::Normal(deviation) => (0..count).map(|_| (random.normal() * deviation) as f32).collect(),
+            Init::Uniform(bound) => (0..count).map(|_| ((2.0 * random.uniform() - 1.0) * bound) as f32).collect(),
         }
     })
+}
+
+fn by_shape(name: &str, shape: &[usize]) -> Init {
+    match *shape {
+        [_] if name.ends_with("bias") || name.ends_with("mean") => Init::Constant(0.0),
+        [_] => Init::Constant(1.0),
+        [_, inputs] => Init::Uniform(1.0 / (inputs as f64).sqrt()),
+        [outputs, _, height, width] => Init::Normal((2.0 / (outputs * height * width) as f64).sqrt()),
+        _ => Init::Normal(0.02),
+    }
 }
 
 /// Random numbers of one tensor.

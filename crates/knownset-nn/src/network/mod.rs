@@ -2,15 +2,17 @@
 //!
 //! Vision transformers also run frozen as they are; residual networks have an inference of their own.
 
+mod clip;
 mod conv_norm;
 mod init;
 mod parameters;
 mod resnet;
 mod vit;
 
+pub use clip::{Clip, ClipSpec, TowerSpec, clip_init};
 pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
-pub use init::initialise;
+pub use init::{Init, Rule, initialise, initialise_with};
 pub use parameters::{Mismatch, Named, load, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
 pub use vit::{Vit, VitSpec};

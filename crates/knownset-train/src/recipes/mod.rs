@@ -1,5 +1,6 @@
 //! One file per recipe, and the list of them.
 
+pub(crate) mod clip;
 pub(crate) mod cross_entropy;
 
 use serde::Serialize;
@@ -16,7 +17,7 @@ pub struct RecipeEntry {
 }
 
 /// Every recipe.
-pub static RECIPES: &[&RecipeEntry] = &[&cross_entropy::ENTRY];
+pub static RECIPES: &[&RecipeEntry] = &[&cross_entropy::ENTRY, &clip::ENTRY];
 
 /// The recipe of that name.
 pub fn find(name: &str) -> Option<&'static RecipeEntry> {

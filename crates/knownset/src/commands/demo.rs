@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use knownset_core::calibration::Calibration;
-use knownset_data::world::{SPLITS, SplitKind};
+use knownset_data::world::SPLITS;
 use knownset_detect::{FitInput, Fitted, select};
 
 use super::{Status, bench};
@@ -26,7 +26,7 @@ pub(super) fn run(args: &Demo, printer: Printer) -> anyhow::Result<Status> {
     let reading = Reading { batch_size: 64, strict: true, cache_dir: None, no_cache: true };
     let network = network(BACKBONE, None)?;
     let open = |split: &str| Set::from_images(split, &format!("world:sprites#{split}"), &network, &reading, printer);
-    let unknown = SPLITS.iter().filter(|split| split.kind != SplitKind::Known);
+    let unknown = SPLITS.iter().filter(|split| split.kind.is_unknown());
     let ood = unknown.map(|split| Ok((split.name.to_owned(), open(split.name)?)));
     let sets = Sets {
         train: open("train")?,

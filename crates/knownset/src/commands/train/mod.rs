@@ -1,0 +1,58 @@
+//! `knownset train`: images → a trained network.
+
+mod classifier;
+mod clip;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use knownset_train::{Event, RECIPES, find};
+
+use super::Status;
+use crate::cli::Train;
+use crate::images::STOP;
+use crate::printer::{Printer, Progress};
+
+/// Pixels of padding per 32 pixels of the network's input, as in the usual crop of 32-pixel images padded by 4.
+const PAD_SHARE: u32 = 8;
+
+pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
+    let names = || RECIPES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
+    let recipe = find(&args.recipe).with_context(|| format!("no recipe {:?}; there are: {}", args.recipe, names()))?;
+    match recipe.name {
+        "clip" => clip::run(args, printer),
+        _ => classifier::run(args, recipe, printer),
+    }
+}
+
+/// Shows how a run goes, and stops it at Ctrl-C.
+struct Watch {
+    printer: Printer,
+    images: usize,
+    progress: Progress,
+    /// What the figure on held-out images is called.
+    validation: &'static str,
+}
+
+impl Watch {
+    fn new(printer: Printer, images: usize, validation: &'static str) -> Self {
+        Self { printer, images, progress: printer.progress("epoch", images), validation }
+    }
+
+    fn see(&mut self, event: &Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Step(count) => self.progress.advance(*count),
+            Event::Epoch(epoch) => {
+                let validation = epoch.validation_accuracy;
+                let validation = validation.map(|share| format!(", {} {:.2} %", self.validation, 100.0 * share));
+                let (number, loss, accuracy) = (epoch.epoch, epoch.loss, 100.0 * epoch.accuracy);
+                let (validation, seconds) = (validation.unwrap_or_default(), epoch.seconds);
+                self.printer
+                    .note(format!("epoch {number}: loss {loss:.4}, train {accuracy:.2} %{validation}, {seconds:.0} s"));
+                self.progress = self.printer.progress(&format!("epoch {}", number + 1), self.images);
+            }
+        }
+        if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
