@@ -7,6 +7,7 @@
 //! .locks/models--ORGANISATION--NAME/ETAG.lock
 //! ```
 
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -152,7 +153,10 @@ fn check(path: &Path, file: &str, etag: &str) -> Result<(), HubError> {
             count => hasher.update(&buffer[..count]),
         }
     }
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hasher.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     if found == etag.to_ascii_lowercase() {
         return Ok(());
     }

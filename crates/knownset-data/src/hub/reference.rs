@@ -69,6 +69,31 @@ pub struct Wanted<'a> {
     pub one_of: &'a [&'a [&'a str]],
 }
 
+impl Wanted<'static> {
+    /// A CLIP checkpoint: configuration, tokenizer, preprocessing, and weights in one format, Hugging Face's preferred.
+    pub const CLIP: Self = Self {
+        any: &[
+            "config.json",
+            "open_clip_config.json",
+            "preprocessor_config.json",
+            "processor_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "vocab.json",
+            "merges.txt",
+        ],
+        one_of: &[
+            &["model.safetensors"],
+            &["model.safetensors.index.json", "model-*-of-*.safetensors"],
+            &["open_clip_model.safetensors"],
+            &["pytorch_model.bin"],
+            &["pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"],
+            &["open_clip_pytorch_model.bin"],
+        ],
+    };
+}
+
 impl Wanted<'_> {
     /// The wanted among `files`, in their order; `None` if no alternative is complete or nothing is wanted.
     pub(super) fn choose<'f>(&self, files: &'f [String]) -> Option<Vec<&'f str>> {
