@@ -115,7 +115,7 @@ fn answer(mut stream: TcpStream, reply: &Reply, head_only: bool) -> std::io::Res
     let mut head =
         format!("HTTP/1.1 {} -\r\nConnection: close\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
     for (name, value) in &reply.headers {
-        head += &format!("{name}: {value}\r\n");
+        head = format!("{head}{name}: {value}\r\n");
     }
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     if !head_only {
