@@ -51,7 +51,9 @@ fn troubled_hub_for(contents: Server, failures: usize) -> (Server, Arc<Server>) 
         _ if before < failures => Reply::new(if before == 0 { 500 } else { 503 }, ""),
         API => listing(&FILES),
         path if path == format!("/org/tiny/resolve/{COMMIT}/model.safetensors") => pointer(&there),
-        path if path.ends_with("config.json") || path.ends_with("more.json") => Reply::new(200, "{}").with("ETag", format!("W/\"{SMALL}\"")),
+        path if path.ends_with("config.json") || path.ends_with("more.json") => {
+            Reply::new(200, "{}").with("ETag", format!("W/\"{SMALL}\""))
+        }
         _ => Reply::new(404, ""),
     });
     (server, contents)
