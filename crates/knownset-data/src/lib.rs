@@ -20,6 +20,7 @@ pub mod corruptions;
 mod decode;
 mod error;
 mod formats;
+pub mod hub;
 mod load;
 mod pickle;
 mod preprocess;

@@ -3,6 +3,7 @@
 mod backbone;
 pub mod backbones;
 mod bundled;
+pub mod clip;
 mod error;
 pub mod extract;
 mod inference;

@@ -6,7 +6,9 @@ mod attacks;
 mod corruptions;
 mod decoding;
 mod formats;
+mod hub;
 mod preprocessing;
+mod server;
 mod shared;
 mod words;
 

@@ -46,6 +46,12 @@ pub enum TokenizerError {
         /// Size of the vocabulary.
         vocabulary: usize,
     },
+    /// A text without an end token where the text tower would find it.
+    #[error("no end token among the first {context} tokens of a text")]
+    NoEnd {
+        /// Tokens that the text tower reads.
+        context: usize,
+    },
     /// Text that the vocabulary cannot express, or captions that cannot be learnt from.
     #[error("tokenizer: {what}")]
     Text {

@@ -50,7 +50,8 @@ impl Tokenizer {
     /// them CLIP's, padded with the end token.
     pub fn open(folder: &Path) -> Result<Self, TokenizerError> {
         let [whole, vocab, merges, openai] =
-            ["tokenizer.json", "vocab.json", "merges.txt", "bpe_simple_vocab_16e6.txt.gz"].map(|file| folder.join(file));
+            ["tokenizer.json", "vocab.json", "merges.txt", "bpe_simple_vocab_16e6.txt.gz"]
+                .map(|file| folder.join(file));
         if whole.is_file() {
             Self::new(&fs_err::read(&whole)?, files::specials(folder)?, &whole)
         } else if vocab.is_file() && merges.is_file() {
@@ -123,8 +124,7 @@ impl Tokenizer {
         if let Some(&id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
             return Err(TokenizerError::UnknownToken { id, vocabulary: self.vocabulary });
         }
-        let text =
-            self.inner.decode(ids, true).map_err(|error| TokenizerError::Text { what: error.to_string() })?;
+        let text = self.inner.decode(ids, true).map_err(|error| TokenizerError::Text { what: error.to_string() })?;
         Ok(text.replace(pipeline::SUFFIX, " ").trim().to_owned())
     }
 
@@ -145,8 +145,7 @@ impl Tokenizer {
 
     /// Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and [`Tokenizer::open`] read.
     pub fn save(&self, folder: &Path) -> Result<(), TokenizerError> {
-        let whole =
-            self.inner.to_string(false).map_err(|error| TokenizerError::Text { what: error.to_string() })?;
+        let whole = self.inner.to_string(false).map_err(|error| TokenizerError::Text { what: error.to_string() })?;
         let padding = self.inner.id_to_token(self.padding).unwrap_or_else(|| self.specials.pad.clone());
         let config = json!({
             "tokenizer_class": "CLIPTokenizer",

@@ -12,8 +12,7 @@ pub(super) const END: &str = "<|endoftext|>";
 pub(super) const SUFFIX: &str = "</w>";
 
 /// Words, single digits, runs of anything else; English contractions split off.
-const WORDS: &str =
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Two tokens that become one.
 pub(super) type Merge = (String, String);

@@ -5,8 +5,8 @@ use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::pipeline::{self, Merge, SUFFIX, alphabet};
 use super::TokenizerError;
+use super::pipeline::{self, Merge, SUFFIX, alphabet};
 
 /// Captions → the content of a `tokenizer.json` with at most `vocabulary` tokens, numbered as OpenAI's are.
 ///

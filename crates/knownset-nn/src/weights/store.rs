@@ -51,6 +51,21 @@ impl Weights {
         Self { tensors: without_prefix(without_counters(tensors)), path: None }
     }
 
+    /// The same tensors by other names or in other shapes.
+    pub(crate) fn map(self, change: impl FnOnce(BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor>) -> Self {
+        Self { tensors: change(self.tensors), path: self.path }
+    }
+
+    /// The same, said to come from this file.
+    pub(crate) fn read_from(self, path: &Path) -> Self {
+        Self { path: Some(path.into()), ..self }
+    }
+
+    /// The tensors by name.
+    pub fn into_tensors(self) -> BTreeMap<String, HostTensor> {
+        self.tensors
+    }
+
     /// Writes a `.safetensors` that [`Weights::open`] reads back bit for bit.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
         safetensors_file::write(&self.tensors, path)

@@ -35,7 +35,8 @@ pub(crate) fn images(n: usize, side: usize) -> Array4<f32> {
     Array4::from_shape_vec((n, 3, side, side), hashed_f32("images", n * 3 * side * side)).unwrap()
 }
 
-fn value(name: &str, shape: &[usize]) -> HostTensor {
+/// A tensor of a network, as `value` of `make_backbones.py` makes it.
+pub(crate) fn value(name: &str, shape: &[usize]) -> HostTensor {
     let scale: Box<dyn Fn(f64) -> f64> = match shape {
         [_] if name.ends_with("running_var") => Box::new(|u| 1.0 + 0.5 * u),
         [_] if name.ends_with("running_mean") => Box::new(|u| 0.2 * u),
@@ -43,7 +44,7 @@ fn value(name: &str, shape: &[usize]) -> HostTensor {
         [_] => Box::new(|u| 1.0 + 0.2 * u),
         [_, _, _] => Box::new(|u| 0.5 * u),
         _ => {
-            let bound = (3.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
+            let bound = (3.0 / shape.iter().skip(1).product::<usize>() as f64).sqrt();
             Box::new(move |u| bound * u)
         }
     };

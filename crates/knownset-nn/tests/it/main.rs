@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests too")]
 
 mod bad_weights;
+mod clip;
 mod hashed;
 mod layers;
 mod parity;
 mod pickles;
 mod real_weights;
 mod same_bits;
+mod tokenizer;
 mod training;

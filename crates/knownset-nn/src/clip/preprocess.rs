@@ -1,0 +1,160 @@
+//! `preprocessor_config.json` and OpenCLIP's `preprocess_cfg` → how images become the tower's input.
+
+use std::path::Path;
+
+use knownset_core::{Filter, Preprocess, Resize};
+use serde_json::Value;
+
+use super::ClipError;
+use super::config::Section;
+
+/// OpenAI's channel mean.
+const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// OpenAI's channel standard deviation.
+const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+
+/// What the folder says; without a word, what OpenAI's and OpenCLIP's models do: the shorter side resized bicubically.
+pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, ClipError> {
+    let [hugging_face, processor, open_clip] =
+        ["preprocessor_config.json", "processor_config.json", "open_clip_config.json"].map(|file| folder.join(file));
+    let (preprocess, section) = if hugging_face.is_file() {
+        let section = Section::open(&hugging_face)?;
+        (from_hugging_face(&section)?, section)
+    } else if processor.is_file() {
+        let section = Section::open(&processor)?.object(&["image_processor"]);
+        (from_hugging_face(&section)?, section)
+    } else if open_clip.is_file() {
+        let section = Section::open(&open_clip)?.object(&["preprocess_cfg"]);
+        (from_open_clip(&section, side)?, section)
+    } else {
+        return Ok(usual(side));
+    };
+    if preprocess.size as usize == side {
+        Ok(preprocess)
+    } else {
+        Err(section.wrong(format!("images become {} pixels wide, the image tower takes {side}", preprocess.size)))
+    }
+}
+
+fn usual(side: usize) -> Preprocess {
+    let size = side as u32;
+    Preprocess { resize: Resize::Shorter { size, filter: Filter::Bicubic }, size, mean: MEAN, std: DEVIATION }
+}
+
+fn from_hugging_face(section: &Section) -> Result<Preprocess, ClipError> {
+    let filter = match section.size("resample", 3) {
+        Ok(2) => Filter::Bilinear,
+        Ok(3) => Filter::Bicubic,
+        // 0 is no size.
+        Err(_) if section.get("resample").as_u64() == Some(0) => Filter::Nearest,
+        _ => {
+            return Err(
+                section.wrong(format!("resample is {}, only 0, 2 and 3 are supported", section.get("resample")))
+            );
+        }
+    };
+    if !section.flag("do_resize", true)? || !section.flag("do_rescale", true)? {
+        return Err(section.wrong("images are not resized or not rescaled, which is not supported"));
+    }
+    let factor = section.number("rescale_factor", 1.0 / 255.0)?;
+    if (factor * 255.0 - 1.0).abs() > 1e-6 {
+        return Err(section.wrong(format!("rescale_factor is {factor}, only 1/255 is supported")));
+    }
+    let (size, square) = match section.get("size") {
+        Value::Object(_) => {
+            let size = section.object(&["size"]);
+            match (size.get("shortest_edge"), size.get("height"), size.get("width")) {
+                (Value::Null, height, width) if height == width => (size.pixels("height")?, true),
+                (_, Value::Null, Value::Null) => (size.pixels("shortest_edge")?, false),
+                _ => return Err(section.wrong(format!("size is {}", section.get("size")))),
+            }
+        }
+        Value::Null => (224, false),
+        _ => (section.pixels("size")?, false),
+    };
+    let crops = section.flag("do_center_crop", true)?;
+    if !crops && !square {
+        return Err(section.wrong("images are neither cropped nor resized to a square"));
+    }
+    let crop = match section.get("crop_size") {
+        _ if !crops => size,
+        Value::Object(_) => {
+            let crop = section.object(&["crop_size"]);
+            if crop.get("height") != crop.get("width") {
+                return Err(
+                    section.wrong(format!("crop_size is {}, only squares are supported", section.get("crop_size")))
+                );
+            }
+            crop.pixels("height")?
+        }
+        Value::Null => 224,
+        _ => section.pixels("crop_size")?,
+    };
+    if crop > size {
+        return Err(section.wrong(format!("crop_size {crop} is larger than size {size}, which is not supported")));
+    }
+    let resize = if square { Resize::Exact { size, filter } } else { Resize::Shorter { size, filter } };
+    let (mean, std) = if section.flag("do_normalize", true)? {
+        (section.channels("image_mean", MEAN)?, section.deviations("image_std")?)
+    } else {
+        ([0.0; 3], [1.0; 3])
+    };
+    Ok(Preprocess { resize, size: crop, mean, std })
+}
+
+fn from_open_clip(section: &Section, side: usize) -> Result<Preprocess, ClipError> {
+    let size = match section.get("size") {
+        Value::Array(sides) if sides.len() == 2 && sides[0] == sides[1] => section.pixel_count("size", &sides[0])?,
+        Value::Null => side as u32,
+        _ => section.pixels("size")?,
+    };
+    let filter = match section.get("interpolation") {
+        Value::Null => Filter::Bicubic,
+        Value::String(name) if name == "bicubic" => Filter::Bicubic,
+        Value::String(name) if name == "bilinear" => Filter::Bilinear,
+        other => {
+            return Err(section.wrong(format!("interpolation is {other}, only bicubic and bilinear are supported")));
+        }
+    };
+    let resize = match section.get("resize_mode") {
+        Value::Null => Resize::Shorter { size, filter },
+        Value::String(name) if name == "shortest" => Resize::Shorter { size, filter },
+        Value::String(name) if name == "squash" => Resize::Exact { size, filter },
+        other => return Err(section.wrong(format!("resize_mode is {other}, only shortest and squash are supported"))),
+    };
+    Ok(Preprocess { resize, size, mean: section.channels("mean", MEAN)?, std: section.deviations("std")? })
+}
+
+impl Section {
+    fn pixels(&self, key: &str) -> Result<u32, ClipError> {
+        self.pixel_count(key, self.get(key))
+    }
+
+    fn pixel_count(&self, key: &str, value: &Value) -> Result<u32, ClipError> {
+        let pixels = value.as_u64().filter(|pixels| (1..=8192).contains(pixels));
+        pixels
+            .map(|pixels| pixels as u32)
+            .ok_or_else(|| self.wrong(format!("{key} is {value}, expected 1 to 8192 pixels")))
+    }
+
+    fn channels(&self, key: &str, default: [f32; 3]) -> Result<[f32; 3], ClipError> {
+        if self.get(key).is_null() {
+            return Ok(default);
+        }
+        let numbers =
+            self.get(key).as_array().map(|numbers| numbers.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
+        match numbers.as_deref() {
+            Some(&[red, green, blue]) => Ok([red as f32, green as f32, blue as f32]),
+            _ => Err(self.wrong(format!("{key} is {}, expected three numbers", self.get(key)))),
+        }
+    }
+
+    fn deviations(&self, key: &str) -> Result<[f32; 3], ClipError> {
+        let deviations = self.channels(key, DEVIATION)?;
+        if deviations.iter().all(|&deviation| deviation > 0.0) {
+            Ok(deviations)
+        } else {
+            Err(self.wrong(format!("{key} is {deviations:?}, expected numbers above 0")))
+        }
+    }
+}
