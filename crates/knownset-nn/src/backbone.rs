@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::{Head, Origin, Preprocess};
-use ndarray::{Array1, Array2, ArrayView4, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView4, Axis};
 use rayon::prelude::*;
 
 use crate::backbones::{Architecture, BackboneEntry, find};
@@ -23,6 +23,8 @@ pub struct Output {
     pub logits: Option<Array2<f32>>,
     /// `[n, d]`: what the last layer reads.
     pub embedding: Array2<f32>,
+    /// `[n, P, d]` features of the patches, from networks that were asked for them.
+    pub patches: Option<Array3<f32>>,
 }
 
 /// A frozen network.
@@ -40,6 +42,14 @@ pub trait Backbone: Send + Sync {
 
     /// Number of classes K; 0 without a head.
     fn classes(&self) -> usize;
+
+    /// Length d of the embedding.
+    fn width(&self) -> usize;
+
+    /// Number P of patches whose features are given, if they are.
+    fn patches(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A backbone with its weights, and how to feed it.
@@ -77,7 +87,8 @@ pub(crate) fn assemble(entry: &'static BackboneEntry, weights: &Weights) -> Resu
 /// The network of an entry with these weights, for inference on the CPU. K is read from the head's shape.
 pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dyn Backbone>, NnError> {
     let device = Device::flex();
-    let head = head(entry, weights)?;
+    let named = entry.architecture.head().ok_or(NnError::Towers { backbone: entry.name })?;
+    let head = head(named, weights)?;
     let classes = head.bias.len();
     let mismatch = |mismatch: Mismatch| NnError::Mismatch { backbone: entry.name, mismatch: Box::new(mismatch) };
     let network = match entry.architecture {
@@ -88,13 +99,14 @@ pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dy
         Architecture::Vit(spec) => {
             Network::Vit(Box::new(load(Vit::new(spec, classes, &device), weights).map_err(mismatch)?))
         }
+        Architecture::Clip => return Err(NnError::Towers { backbone: entry.name }),
     };
     Ok(Box::new(Frozen { network, head }))
 }
 
 /// The last layer as stored; without one, an empty one for [`load`] to miss.
-fn head(entry: &BackboneEntry, weights: &Weights) -> Result<Head, NnError> {
-    let name = format!("{}.weight", entry.architecture.head());
+fn head(layer: &str, weights: &Weights) -> Result<Head, NnError> {
+    let name = format!("{layer}.weight");
     let shape = weights.get(&name).map_or(vec![1, 1], |tensor| tensor.shape.clone());
     let broken = || NnError::Head { path: weights.path().map(Into::into), head: name.clone(), shape: shape.clone() };
     let &[classes, width] = shape.as_slice() else { return Err(broken()) };
@@ -102,7 +114,7 @@ fn head(entry: &BackboneEntry, weights: &Weights) -> Result<Head, NnError> {
         return Err(broken());
     }
     let values = weights.get(&name).map_or(vec![0.0; classes * width], |tensor| tensor.values.clone());
-    let bias = weights.get(&format!("{}.bias", entry.architecture.head()));
+    let bias = weights.get(&format!("{layer}.bias"));
     let bias = bias.map(|tensor| tensor.values.clone()).filter(|bias| bias.len() == classes);
     let weight = Array2::from_shape_vec((classes, width), values).map_err(|_| broken())?;
     Ok(Head { weight, bias: Array1::from_vec(bias.unwrap_or_else(|| vec![0.0; classes])) })
@@ -149,7 +161,7 @@ impl Backbone for Frozen {
         let embedding =
             Array2::from_shape_vec((n, width), self.network.embed(batch)).expect("the network's width is its head's");
         let logits = logits(&self.head, &embedding);
-        Output { logits: Some(logits), embedding }
+        Output { logits: Some(logits), embedding, patches: None }
     }
 
     fn head(&self) -> Option<Head> {
@@ -158,6 +170,10 @@ impl Backbone for Frozen {
 
     fn classes(&self) -> usize {
         self.head.bias.len()
+    }
+
+    fn width(&self) -> usize {
+        self.head.weight.ncols()
     }
 }
 

@@ -4,18 +4,19 @@ use std::path::Path;
 
 use crate::backbone::{LoadedBackbone, assemble};
 use crate::backbones::find;
+use crate::clip::SPRITE_CLIP;
 use crate::error::NnError;
 use crate::weights::Weights;
 
 /// The weights of `sprite-resnet`, trained on Sprite World; `assets/README.md` has the command that made them.
 static SPRITE_RESNET: &[u8] = include_bytes!("../assets/sprite-resnet.safetensors");
 
-/// Backbones with bundled weights.
+/// Classifiers with bundled weights; the bundled towers are [`Clip::bundled`](crate::clip::Clip::bundled).
 static BUNDLED: &[(&str, &[u8])] = &[("sprite-resnet", SPRITE_RESNET)];
 
 /// Whether a backbone needs no weights file.
 pub fn is_bundled(name: &str) -> bool {
-    BUNDLED.iter().any(|(bundled, _)| *bundled == name)
+    name == SPRITE_CLIP || BUNDLED.iter().any(|(bundled, _)| *bundled == name)
 }
 
 /// Loads a backbone of the registry with the weights that ship with the program.

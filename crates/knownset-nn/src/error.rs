@@ -17,6 +17,12 @@ pub enum NnError {
         /// The nearest name there is.
         nearest: Option<&'static str>,
     },
+    /// Two towers where a classifier was wanted.
+    #[error("`{backbone}` is a pair of towers without a classifier; it is opened from a checkpoint folder")]
+    Towers {
+        /// The backbone.
+        backbone: &'static str,
+    },
     /// A backbone that needs a weights file.
     #[error("no weights are bundled for `{backbone}`: give a weights file")]
     NotBundled {

@@ -63,6 +63,7 @@ impl Classification<'_> {
             Architecture::Vit(spec) => {
                 training.run(&Run { task: *self, seed, build: |device: &Device| Vit::new(spec, self.classes, device) }, watch)
             }
+            Architecture::Clip => Err(TrainError::Backbone { backbone: self.backbone.name }),
         }
     }
 }

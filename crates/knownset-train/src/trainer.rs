@@ -113,6 +113,12 @@ pub enum TrainError {
     /// Nothing to train on.
     #[error("there are no labelled training images")]
     Empty,
+    /// A network that the recipe cannot train.
+    #[error("`{backbone}` is a pair of towers, not a classifier; the recipe clip trains those")]
+    Backbone {
+        /// Its name.
+        backbone: &'static str,
+    },
     /// A label beyond the classes.
     #[error("training image {image} has label {label}, but there are {classes} classes")]
     Label {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use knownset_core::metrics::Metrics;
 use knownset_core::{Features, ScoreTable};
-use knownset_detect::{Chosen, FitInput, Fitted};
+use knownset_detect::{Chosen, FitInput, Fitted, Stream, Streamed};
 
 use crate::images::STOP;
 use crate::inputs::Set;
@@ -25,6 +25,8 @@ pub(crate) struct Sets {
     pub(crate) id: Set,
     /// Images to refuse, by name.
     pub(crate) ood: Vec<(String, Set)>,
+    /// How the ID images and those of a set are mixed for detectors that learn from what they score.
+    pub(crate) stream: Stream,
 }
 
 /// Figures and the scores behind them.
@@ -73,19 +75,19 @@ pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow
 
 fn score_all(chosen: &Chosen, input: &FitInput<'_>, sets: &Sets) -> anyhow::Result<DetectorScores> {
     let fitted = Fitted::fit(chosen, input)?;
-    let score = |what: &str, features: &Features| {
-        fitted.score(features).with_context(|| format!("cannot score the {what} set"))
+    let against = |(name, set): &(String, Set)| {
+        let scores = fitted.score_against(&sets.id.features, &set.features, &sets.stream);
+        scores.with_context(|| format!("cannot score the ID set and {name}"))
     };
-    let ood = sets.ood.iter().map(|(name, set)| score(name, &set.features)).collect::<anyhow::Result<_>>()?;
-    Ok(DetectorScores { id: score("ID", &sets.id.features)?, ood })
+    Ok(DetectorScores { against: sets.ood.iter().map(against).collect::<anyhow::Result<_>>()? })
 }
 
 fn rows(detector: &str, scores: &DetectorScores, ood: &[(String, Set)]) -> anyhow::Result<Vec<Row>> {
-    let compare = |((name, _), ood): (&(String, Set), &Vec<f64>)| {
-        let metrics = Metrics::new(&scores.id, ood).with_context(|| format!("{detector} on {name}"))?;
-        Ok(Row { detector: detector.into(), ood: name.clone(), n: ood.len(), metrics })
+    let compare = |((name, _), scores): (&(String, Set), &Streamed)| {
+        let metrics = Metrics::new(&scores.id, &scores.ood).with_context(|| format!("{detector} on {name}"))?;
+        Ok(Row { detector: detector.into(), ood: name.clone(), n: scores.ood.len(), metrics })
     };
-    ood.iter().zip(&scores.ood).map(compare).collect()
+    ood.iter().zip(&scores.against).map(compare).collect()
 }
 
 fn image_counts(sets: &Sets) -> BTreeMap<String, crate::results::ImageCounts> {
@@ -96,7 +98,8 @@ fn image_counts(sets: &Sets) -> BTreeMap<String, crate::results::ImageCounts> {
 }
 
 /// One detector's scores of a set, to be saved.
-pub(crate) fn score_table(features: &Features, scores: &[f64]) -> ScoreTable {
+pub(crate) fn score_table(features: &Features, rows: &[usize], scores: &[f64]) -> ScoreTable {
+    let features = features.select(rows);
     ScoreTable {
         ids: features.ids.clone(),
         scores: scores.to_vec(),

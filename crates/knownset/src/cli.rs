@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use knownset_detect::{Ratio, Stream};
 
 /// Tell whether an image belongs to what a model knows.
 #[derive(Debug, Parser)]
@@ -46,8 +47,12 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Choose a threshold that bounds the false-alarm rate
     Calibrate(Calibrate),
-    /// Train a classifier with a recipe
+    /// Train a network with a recipe
     Train(Train),
+    /// Turn prompts into text features, one row a line
+    EmbedText(EmbedText),
+    /// Label and score images by class names alone; with --ood, compare zero-shot detectors
+    Zeroshot(Zeroshot),
     /// List the detectors, or explain one
     Detectors(List),
     /// List the backbones, or explain one
@@ -87,6 +92,13 @@ pub(crate) struct Reading {
     /// Stop at the first truncated or unreadable image instead of counting it
     #[arg(long)]
     pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) keeping: Keeping,
+}
+
+/// Where finished work is kept.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Keeping {
     /// Keep finished features here [default: $KNOWNSET_CACHE or the user's cache folder]
     #[arg(long, value_name = "DIR", env = "KNOWNSET_CACHE")]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -178,6 +190,8 @@ pub(crate) struct Bench {
     /// Folder for report.html, results.{json,csv,md,tex} and the scores
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
     #[command(flatten)]
     pub(crate) gate: Gate,
     #[command(flatten)]
@@ -277,6 +291,100 @@ pub(crate) struct Train {
     /// Seed of initial weights, shuffling and augmentation
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+/// A pair of towers that read images and words.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TowersArgs {
+    /// Towers by name: sprite-clip, which is bundled, or clip with --weights
+    #[arg(long, value_name = "NAME", default_value = "sprite-clip")]
+    pub(crate) backbone: String,
+    /// A CLIP checkpoint's folder (Hugging Face, OpenAI or OpenCLIP layout), or hf:ORGANISATION/NAME[@REVISION]
+    #[arg(long, value_name = "DIR", requires = "backbone")]
+    pub(crate) weights: Option<PathBuf>,
+}
+
+/// The known set in words.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Words {
+    /// Class names, one a line or a JSON list [default: the class names of the data]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) classes: Option<PathBuf>,
+    /// Prompts around class names: simple, nice, 80, … or a file with one a line, {} for the name
+    #[arg(long, value_name = "NAME|FILE", default_value = "simple")]
+    pub(crate) templates: String,
+    /// Where negative words come from: words:wordnet, a folder or zip of WordNet lists, or a text file
+    #[arg(long, value_name = "REF", default_value = "words:wordnet")]
+    pub(crate) corpus: String,
+    /// Lists of the corpus to leave out, such as noun.animal
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
+    /// Names of what may turn up but is not known, for the detector eoe
+    #[arg(long, value_name = "FILE")]
+    pub(crate) outliers: Option<PathBuf>,
+    /// Rounds of shuffled prompts, for the detector tag
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
+    pub(crate) shuffles: usize,
+    /// Seed of whatever words are joined or shuffled by chance
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) words_seed: u64,
+}
+
+/// How sets become a stream, for detectors that learn from what they score.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct StreamArgs {
+    /// Seed of the order in which a test stream mixes known and unknown images
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) stream_seed: u64,
+    /// Known against unknown images in the stream, such as 1:100 [default: all images]
+    #[arg(long, value_name = "ID:OOD")]
+    pub(crate) stream_ratio: Option<Ratio>,
+}
+
+impl StreamArgs {
+    pub(crate) fn stream(self) -> Stream {
+        Stream { seed: self.stream_seed, ratio: self.stream_ratio }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedText {
+    #[command(flatten)]
+    pub(crate) towers: TowersArgs,
+    /// Prompts, one a line; an empty line is an empty prompt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompts: PathBuf,
+    /// Feature file to write (.safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) keeping: Keeping,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Zeroshot {
+    #[command(flatten)]
+    pub(crate) towers: TowersArgs,
+    #[command(flatten)]
+    pub(crate) words: Words,
+    /// Images to label and score; with --ood, the in-distribution test images
+    #[arg(long, value_name = "REF")]
+    pub(crate) data: String,
+    /// Images to refuse; repeat for several sets
+    #[arg(long, value_name = "NAME=REF", value_parser = named)]
+    pub(crate) ood: Vec<(String, String)>,
+    /// Comma-separated detectors [default: mcm; with --ood zero-shot, all that read words]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) detectors: Option<String>,
+    /// Folder for report.html, words.json, results.{json,csv,md,tex} and the scores
+    #[arg(long, value_name = "DIR", requires = "ood")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
+    #[command(flatten)]
+    pub(crate) gate: Gate,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 #[derive(Debug, Args)]

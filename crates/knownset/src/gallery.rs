@@ -20,30 +20,33 @@ const SIDE: u32 = 96;
 /// Rows of images by one detector's scores; none for sets whose images are not at hand.
 pub(crate) fn galleries(sets: &Sets, scores: &DetectorScores) -> Vec<Gallery> {
     let mut galleries = Vec::new();
-    let mut add = |title: String, set: &Set, scores: &[f64], highest: bool| {
+    let mut add = |title: String, set: &Set, rows: &[usize], scores: &[f64], highest: bool| {
         if let Some(images) = &set.images {
-            galleries.push(Gallery { title, images: row(images, set, scores, highest) });
+            galleries.push(Gallery { title, images: row(images, set, rows, scores, highest) });
         }
     };
-    add("In-distribution images with the lowest scores".into(), &sets.id, &scores.id, false);
-    add("In-distribution images with the highest scores".into(), &sets.id, &scores.id, true);
-    for ((name, set), scores) in sets.ood.iter().zip(&scores.ood) {
-        add(format!("{name}: the highest scores, taken for known"), set, scores, true);
-        add(format!("{name}: the lowest scores, surely refused"), set, scores, false);
+    if let Some(pair) = scores.against.first() {
+        add("In-distribution images with the lowest scores".into(), &sets.id, &pair.id_rows, &pair.id, false);
+        add("In-distribution images with the highest scores".into(), &sets.id, &pair.id_rows, &pair.id, true);
+    }
+    for ((name, set), pair) in sets.ood.iter().zip(&scores.against) {
+        add(format!("{name}: the highest scores, taken for known"), set, &pair.ood_rows, &pair.ood, true);
+        add(format!("{name}: the lowest scores, surely refused"), set, &pair.ood_rows, &pair.ood, false);
     }
     galleries
 }
 
-fn row(images: &Images, set: &Set, scores: &[f64], highest: bool) -> Vec<Thumbnail> {
+/// `scores` are of the set's rows named in `rows`.
+fn row(images: &Images, set: &Set, rows: &[usize], scores: &[f64], highest: bool) -> Vec<Thumbnail> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
     if highest {
         order.reverse();
     }
-    let rows: HashMap<&str, usize> = images.by_id();
+    let by_id: HashMap<&str, usize> = images.by_id();
     let thumbnails = order.into_iter().take(IMAGES).filter_map(|index| {
-        let id = set.features.id(index);
-        let picture = images.picture(*rows.get(id.as_str())?)?;
+        let id = set.features.id(rows[index]);
+        let picture = images.picture(*by_id.get(id.as_str())?)?;
         Some(Thumbnail { score: format!("{:.3}", scores[index]), png: png(&picture.image)?, id })
     });
     thumbnails.collect()

@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
 use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
-use knownset_nn::{LoadedBackbone, load_backbone};
+use knownset_nn::{Architecture, LoadedBackbone, load_backbone};
 use knownset_train::Labelled;
 use ndarray::Array1;
 use rayon::prelude::*;
 
-use crate::cli::Reading;
+use crate::cli::{Keeping, Reading};
 use crate::hint::Hint;
 use crate::printer::Printer;
 use crate::results::ImageCounts;
+use crate::towers;
 
 /// Set by Ctrl-C; long work looks at it between batches.
 pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
@@ -97,7 +99,7 @@ impl Images {
         range: Range<usize>,
         printer: Printer,
     ) -> anyhow::Result<FromImages> {
-        let cache = cache_root(reading).map(Cache::new);
+        let cache = reading.keeping.cache();
         let progress = printer.progress(what, range.len());
         let extraction = Extraction {
             network,
@@ -115,8 +117,10 @@ impl Images {
     }
 
     fn describe(&self, extracted: Extracted, network: &LoadedBackbone, printer: Printer) -> FromImages {
-        let Extracted { rows, logits, embedding, truncated, unreadable } = extracted;
-        let (known, classes) = (self.source.info().class_names.len(), network.backbone.classes());
+        let Extracted { rows, logits, embedding, patches, truncated, unreadable } = extracted;
+        let known = self.source.info().class_names.len();
+        // A network without a head takes any classes.
+        let classes = if network.backbone.head().is_some() { network.backbone.classes() } else { known };
         let mut labels: Array1<i64> = rows.iter().map(|&row| self.source.label(row)).collect();
         if labels.iter().any(|&label| label >= classes as i64) {
             let reference = &self.reference;
@@ -137,10 +141,12 @@ impl Images {
             labels: Some(labels),
             logits,
             embedding: Some(embedding),
+            patches,
             head: network.backbone.head(),
             class_names: (names.len() == classes && classes > 0).then(|| names.to_vec()),
             origin: Some(network.origin.clone()),
             source: Some(self.reference.clone()),
+            ..Features::default()
         };
         FromImages { features, counts }
     }
@@ -210,7 +216,10 @@ impl Labelled for TrainingImages<'_> {
 }
 
 /// Loads a backbone with the weights given, or with its bundled ones.
-pub(crate) fn network(backbone: &str, weights: Option<&Path>) -> anyhow::Result<LoadedBackbone> {
+pub(crate) fn network(backbone: &str, weights: Option<&Path>, printer: Printer) -> anyhow::Result<LoadedBackbone> {
+    if knownset_nn::find(backbone)?.architecture == Architecture::Clip {
+        return Ok(Arc::new(towers::open(backbone, weights, printer)?).image_tower(false));
+    }
     let loaded = match weights {
         Some(path) => load_backbone(backbone, path),
         None => knownset_nn::load_bundled(backbone),
@@ -218,13 +227,16 @@ pub(crate) fn network(backbone: &str, weights: Option<&Path>) -> anyhow::Result<
     loaded.with_context(|| format!("cannot load the backbone {backbone}"))
 }
 
-/// Where finished features are kept.
-fn cache_root(reading: &Reading) -> Option<PathBuf> {
-    if reading.no_cache {
-        return None;
+impl Keeping {
+    /// Where finished work is kept, if it is.
+    pub(crate) fn cache(&self) -> Option<Cache> {
+        if self.no_cache {
+            return None;
+        }
+        let root = self.cache_dir.clone().or_else(|| {
+            let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+            std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).map(|root| root.join("knownset"))
+        });
+        root.map(Cache::new)
     }
-    reading.cache_dir.clone().or_else(|| {
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).map(|root| root.join("knownset"))
-    })
 }

@@ -46,6 +46,11 @@ impl Set {
         Ok(Self { features, images: Some(images), counts: Some(counts) })
     }
 
+    /// Features that no file holds.
+    pub(crate) fn of(features: Features) -> Self {
+        Self { features, images: None, counts: None }
+    }
+
     /// One or the other, by whether there is a network.
     pub(crate) fn open(
         what: &str,

@@ -8,9 +8,11 @@ mod gallery;
 mod hint;
 mod images;
 mod inputs;
+mod known_words;
 mod printer;
 mod report;
 mod results;
+mod towers;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;

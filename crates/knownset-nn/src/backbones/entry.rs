@@ -13,14 +13,17 @@ pub enum Architecture {
     ResNet(ResNetSpec),
     /// A vision transformer.
     Vit(VitSpec),
+    /// An image and a text tower; a checkpoint's own files say the rest.
+    Clip,
 }
 
 impl Architecture {
-    /// The checkpoint's name of the last layer.
-    pub fn head(&self) -> &'static str {
+    /// The checkpoint's name of the last layer, of networks that have one.
+    pub fn head(&self) -> Option<&'static str> {
         match self {
-            Self::ResNet(spec) => spec.names.head,
-            Self::Vit(_) => "head",
+            Self::ResNet(spec) => Some(spec.names.head),
+            Self::Vit(_) => Some("head"),
+            Self::Clip => None,
         }
     }
 }

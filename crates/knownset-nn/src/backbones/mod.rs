@@ -1,6 +1,7 @@
 //! The backbones: one file per family, one line each in [`BACKBONES`].
 
 mod cifar_resnet;
+mod clip;
 mod entry;
 mod resnet18_32x32;
 mod sprite_resnet;
@@ -12,6 +13,7 @@ pub use entry::{Architecture, BackboneEntry, find};
 /// Every backbone, in the order they are listed to the user.
 pub static BACKBONES: &[&BackboneEntry] = &[
     &sprite_resnet::SPRITE_RESNET,
+    &clip::SPRITE_CLIP,
     &cifar_resnet::RESNET20,
     &cifar_resnet::RESNET32,
     &cifar_resnet::RESNET44,
@@ -24,4 +26,5 @@ pub static BACKBONES: &[&BackboneEntry] = &[
     &torchvision_resnet::RESNET101,
     &vit::VIT_TINY_PATCH16_224,
     &vit::VIT_SMALL_PATCH16_224,
+    &clip::CLIP,
 ];

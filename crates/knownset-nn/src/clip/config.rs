@@ -29,7 +29,11 @@ pub(super) struct Section {
 
 impl Section {
     pub(super) fn open(path: &Path) -> Result<Self, ClipError> {
-        let value: Value = serde_json::from_slice(&fs_err::read(path)?)
+        Self::parse(&fs_err::read(path)?, path)
+    }
+
+    pub(super) fn parse(content: &[u8], path: &Path) -> Result<Self, ClipError> {
+        let value: Value = serde_json::from_slice(content)
             .map_err(|error| ClipError::Config { path: path.into(), what: error.to_string() })?;
         let section = Self { path: path.into(), value };
         if section.value.is_object() { Ok(section) } else { Err(section.wrong("not an object")) }
@@ -106,8 +110,7 @@ impl Section {
 }
 
 /// Hugging Face's `config.json`.
-pub(super) fn hugging_face(path: &Path) -> Result<(ClipSpec, EndToken), ClipError> {
-    let config = Section::open(path)?;
+pub(super) fn hugging_face(config: &Section) -> Result<(ClipSpec, EndToken), ClipError> {
     if let Some(other) = config.get("model_type").as_str().filter(|&kind| kind != "clip") {
         return Err(config.wrong(format!("model_type is `{other}`, expected `clip`")));
     }

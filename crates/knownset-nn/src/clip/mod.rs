@@ -10,9 +10,12 @@
 //! # }
 //! ```
 
+mod bundled;
 mod config;
+mod design;
 mod error;
 mod files;
+mod image_tower;
 mod layouts;
 mod preprocess;
 
@@ -26,10 +29,14 @@ use rayon::prelude::*;
 use crate::network::{self, ClipSpec, load};
 use crate::tokenizer::{Tokenizer, TokenizerError, Tokens};
 use crate::weights::Weights;
-use config::EndToken;
+pub use bundled::SPRITE_CLIP;
+use config::{EndToken, Section};
+pub use design::ClipDesign;
 pub use error::ClipError;
 use layouts::Layout;
 
+/// Name in the registry of towers from a checkpoint folder.
+const CLIP: &str = "clip";
 /// Texts a thread runs at a time, always as many: the shape of a matrix product can change its rounding.
 const TEXTS: usize = 8;
 /// Least length that texts are run at.
@@ -69,7 +76,7 @@ impl Clip {
         let (spec, end) = match layout {
             Layout::HuggingFace => {
                 let config = folder.join("config.json");
-                let (stated, end) = config::hugging_face(&config)?;
+                let (stated, end) = config::hugging_face(&Section::open(&config)?)?;
                 if let Some(what) = layouts::contradiction(&stated, &measured) {
                     return Err(ClipError::Config { path: config, what });
                 }
@@ -95,10 +102,13 @@ impl Clip {
             return Err(ClipError::Config { path: folder.into(), what });
         }
         let preprocess = preprocess::read(folder, spec.image)?;
-        Self::assemble(spec, end, &weights, tokenizer, preprocess)
+        let mut clip = Self::assemble(CLIP, spec, end, &weights, tokenizer, preprocess)?;
+        clip.origin.weights = Some(folder.display().to_string());
+        Ok(clip)
     }
 
     fn assemble(
+        backbone: &str,
         spec: ClipSpec,
         end: EndToken,
         weights: &Weights,
@@ -108,13 +118,10 @@ impl Clip {
         let network = load(network::Clip::new(&spec, &Device::flex()), weights)
             .map_err(|mismatch| ClipError::Mismatch(Box::new(mismatch)))?;
         let origin = Origin {
-            backbone: format!(
-                "clip-vit-{}x{}-patch{}-{}",
-                spec.vision.depth, spec.vision.width, spec.patch, spec.image
-            ),
+            backbone: backbone.to_owned(),
             weights_sha256: weights.sha256(),
             preprocess: preprocess.clone(),
-            weights: weights.path().map(|path| path.display().to_string()),
+            weights: None,
         };
         Ok(Self { network, spec, end, tokenizer, preprocess, origin })
     }

@@ -29,6 +29,15 @@ pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, ClipError> 
     } else {
         return Ok(usual(side));
     };
+    sized(preprocess, &section, side)
+}
+
+/// `preprocessor_config.json`'s content for a tower that takes images of `side` pixels.
+pub(super) fn from_section(section: &Section, side: usize) -> Result<Preprocess, ClipError> {
+    sized(from_hugging_face(section)?, section, side)
+}
+
+fn sized(preprocess: Preprocess, section: &Section, side: usize) -> Result<Preprocess, ClipError> {
     if preprocess.size as usize == side {
         Ok(preprocess)
     } else {

@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use knownset_core::{Tensor, TensorFile, TensorFileError};
-use ndarray::{Array1, Ix1, Ix2};
+use ndarray::{Array1, Axis, Ix1, Ix2, Ix3};
 
 use super::Extracted;
 
 /// The folder name carries the layout's version: a new layout ignores the old folder.
-const LAYOUT: &str = "features-v1";
+const LAYOUT: &str = "features-v2";
 
 /// A folder of feature parts, safe to delete at any time.
 #[derive(Debug, Clone)]
@@ -76,6 +76,9 @@ impl Store {
         if let Some(logits) = &part.logits {
             tensors.insert("logits".into(), logits.clone().into());
         }
+        if let Some(patches) = &part.patches {
+            tensors.insert("patches".into(), patches.clone().into());
+        }
         let unreadable = serde_json::json!(part.unreadable).to_string();
         let metadata = BTreeMap::from([("unreadable".to_owned(), unreadable)]);
         Ok(TensorFile { tensors, metadata }.write(&self.path(rows))?)
@@ -94,11 +97,16 @@ fn decode(mut file: TensorFile, range: &Range<usize>) -> Option<Extracted> {
         _ => None,
     };
     let (embedding, logits) = (matrix("embedding")?, matrix("logits"));
+    let patches = match file.tensors.remove("patches") {
+        Some(Tensor::F32(array)) => array.into_dimensionality::<Ix3>().ok().filter(|a| a.len_of(Axis(0)) == rows.len()),
+        _ => None,
+    };
     let unreadable: Vec<(usize, String)> = serde_json::from_str(file.metadata.get("unreadable")?).ok()?;
     (rows.len() + unreadable.len() == range.len()).then_some(Extracted {
         rows,
         logits,
         embedding,
+        patches,
         truncated,
         unreadable,
     })

@@ -2,17 +2,20 @@
 //! parts are kept so that an interrupted run goes on where it stopped.
 
 mod cache;
+mod texts;
 
 use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::sync_channel;
 
 use knownset_core::Origin;
-use ndarray::{Array2, Array4, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, Array3, Array4, ArrayView2, ArrayView3, Axis, concatenate};
 use rayon::prelude::*;
 
 pub use cache::{Cache, CacheError};
+pub use texts::TextExtraction;
 
-use crate::{Backbone, LoadedBackbone};
+use crate::tokenizer::TokenizerError;
+use crate::{Backbone, LoadedBackbone, Output};
 
 /// Rows that are finished, and kept, together. Part of the cache key.
 pub const PART: usize = 256;
@@ -60,6 +63,8 @@ pub struct Extracted {
     pub logits: Option<Array2<f32>>,
     /// `[n, d]`.
     pub embedding: Array2<f32>,
+    /// `[n, P, d]`.
+    pub patches: Option<Array3<f32>>,
     /// Rows of which part was filled in.
     pub truncated: Vec<usize>,
     /// Rows that could not be read, and why.
@@ -85,16 +90,19 @@ pub enum ExtractError {
     #[error("the network's output for row {0} is not finite; are these the right weights?")]
     NotFinite(usize),
     /// The caller asked to stop.
-    #[error("stopped after {done} of {total} images; run the same command again to go on")]
+    #[error("stopped after {done} of {total}; run the same command again to go on")]
     Stopped {
-        /// Images finished in this run or an earlier one.
+        /// Images, or texts, finished in this run or an earlier one.
         done: usize,
-        /// Images asked for.
+        /// Images, or texts, asked for.
         total: usize,
     },
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// A text that cannot be turned into tokens.
+    #[error(transparent)]
+    Text(#[from] TokenizerError),
 }
 
 /// How to run a network over a dataset.
@@ -153,7 +161,8 @@ impl Extraction<'_> {
         let preprocess = serde_json::to_string(preprocess).unwrap_or_default();
         let mut hasher = knownset_core::digest::Hasher::default();
         let (part, version) = (PART.to_string(), env!("CARGO_PKG_VERSION"));
-        for field in [backbone, weights_sha256, &preprocess, &source.fingerprint(), &part, version] {
+        let patches = format!("{:?}", self.network.backbone.patches());
+        for field in [backbone, weights_sha256, &preprocess, &source.fingerprint(), &part, &patches, version] {
             hasher.field(field.as_bytes());
         }
         hasher.finish()
@@ -222,18 +231,19 @@ impl Extraction<'_> {
                 return Err(ExtractError::NotFinite(*row));
             }
         }
-        Ok(Extracted { rows, logits: output.logits, embedding: output.embedding, truncated, unreadable })
+        let Output { logits, embedding, patches } = output;
+        Ok(Extracted { rows, logits, embedding, patches, truncated, unreadable })
     }
 }
 
 /// The rows of all parts, in order.
 fn join(parts: Vec<Extracted>, backbone: &dyn Backbone) -> Extracted {
-    let head = backbone.head();
-    let width = head.as_ref().map_or(0, |head| head.weight.ncols());
+    let (width, classes) = (backbone.width(), backbone.classes());
     let mut all = Extracted {
         rows: Vec::new(),
-        logits: head.as_ref().map(|head| Array2::zeros((0, head.bias.len()))),
+        logits: (classes > 0).then(|| Array2::zeros((0, classes))),
         embedding: Array2::zeros((0, width)),
+        patches: backbone.patches().map(|patches| Array3::zeros((0, patches, width))),
         truncated: Vec::new(),
         unreadable: Vec::new(),
     };
@@ -244,6 +254,9 @@ fn join(parts: Vec<Extracted>, backbone: &dyn Backbone) -> Extracted {
         let logits: Option<Vec<ArrayView2<'_, f32>>> =
             filled.iter().map(|part| part.logits.as_ref().map(|logits| logits.view())).collect();
         all.logits = logits.map(|all| concatenate(Axis(0), &all).expect("one network gives one width"));
+        let patches: Option<Vec<ArrayView3<'_, f32>>> =
+            filled.iter().map(|part| part.patches.as_ref().map(|patches| patches.view())).collect();
+        all.patches = patches.map(|all| concatenate(Axis(0), &all).expect("one network gives one shape"));
     }
     for part in parts {
         all.rows.extend(part.rows);

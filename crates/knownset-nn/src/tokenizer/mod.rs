@@ -71,6 +71,11 @@ impl Tokenizer {
         Ok(Self { padding: 0, ..tokenizer })
     }
 
+    /// The content of a `tokenizer.json` with CLIP's special tokens; `path` is what errors call it.
+    pub(crate) fn parse(content: &[u8], length: usize, path: &Path) -> Result<Self, TokenizerError> {
+        Self::new(content, Specials { length: Some(length), ..Specials::default() }, path)
+    }
+
     /// A small vocabulary learnt from captions; the same captions give the same bytes on every machine.
     ///
     /// # Errors
@@ -136,6 +141,11 @@ impl Tokenizer {
     /// One more than the largest token number.
     pub fn vocabulary(&self) -> usize {
         self.vocabulary
+    }
+
+    /// Number of the start token.
+    pub fn start_token(&self) -> u32 {
+        self.start
     }
 
     /// Number of the end token.

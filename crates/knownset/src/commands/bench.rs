@@ -19,7 +19,7 @@ pub(super) fn run(args: &Bench, printer: Printer) -> anyhow::Result<Status> {
     let detectors = select(&args.detectors)?;
     let started = Instant::now();
     let network = args.network.backbone.as_deref();
-    let network = network.map(|name| images::network(name, args.network.weights.as_deref())).transpose()?;
+    let network = network.map(|name| images::network(name, args.network.weights.as_deref(), printer)).transpose()?;
     let sets = open(args, network.as_ref(), printer)?;
     let read = started.elapsed().as_secs_f64();
     let mut outcome = compare(&sets, &detectors, printer)?;
@@ -46,6 +46,7 @@ fn open(args: &Bench, network: Option<&LoadedBackbone>, printer: Printer) -> any
         val: args.val.as_ref().map(|text| open("val", text)).transpose()?,
         id: open("id", &args.id)?,
         ood: args.ood.iter().map(named).collect::<anyhow::Result<_>>()?,
+        stream: args.stream.stream(),
     })
 }
 
@@ -57,10 +58,13 @@ pub(super) fn write(folder: &Path, title: &str, subtitle: &str, sets: &Sets, out
     report::write(folder, &report)?;
     for (detector, scores) in &outcome.scores {
         let folder = folder.join("scores").join(detector.replace([':', '='], "-"));
-        score_table(&sets.id.features, &scores.id).write(&folder.join("id.npz"))?;
-        for ((name, set), scores) in sets.ood.iter().zip(&scores.ood) {
-            let file = format!("ood-{}.npz", name.replace(['/', '\\'], "-"));
-            score_table(&set.features, scores).write(&folder.join(file))?;
+        let whole = scores.against.windows(2).all(|pairs| pairs[0].id == pairs[1].id);
+        for ((name, set), pair) in sets.ood.iter().zip(&scores.against) {
+            let name = name.replace(['/', '\\'], "-");
+            // A detector that learns from what it scores has ID scores for each set apart.
+            let id = if whole { "id.npz".to_owned() } else { format!("id-{name}.npz") };
+            score_table(&sets.id.features, &pair.id_rows, &pair.id).write(&folder.join(id))?;
+            score_table(&set.features, &pair.ood_rows, &pair.ood).write(&folder.join(format!("ood-{name}.npz")))?;
         }
     }
     Ok(())

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use knownset_core::calibration::Calibration;
 use knownset_data::world::SPLITS;
-use knownset_detect::{FitInput, Fitted, select};
+use knownset_detect::{FitInput, Fitted, Stream, select};
 
 use super::{Status, bench};
 use crate::benchmark::{Sets, run as compare};
-use crate::cli::{Demo, Reading};
+use crate::cli::{Demo, Keeping, Reading};
 use crate::images::network;
 use crate::inputs::Set;
 use crate::printer::Printer;
@@ -23,8 +23,9 @@ const ALPHA: f64 = 0.05;
 pub(super) fn run(args: &Demo, printer: Printer) -> anyhow::Result<Status> {
     let started = Instant::now();
     // Nothing cached: the demo shows what the work takes.
-    let reading = Reading { batch_size: 64, strict: true, cache_dir: None, no_cache: true };
-    let network = network(BACKBONE, None)?;
+    let keeping = Keeping { cache_dir: None, no_cache: true };
+    let reading = Reading { batch_size: 64, strict: true, keeping };
+    let network = network(BACKBONE, None, printer)?;
     let open = |split: &str| Set::from_images(split, &format!("world:sprites#{split}"), &network, &reading, printer);
     let unknown = SPLITS.iter().filter(|split| split.kind.is_unknown());
     let ood = unknown.map(|split| Ok((split.name.to_owned(), open(split.name)?)));
@@ -33,6 +34,7 @@ pub(super) fn run(args: &Demo, printer: Printer) -> anyhow::Result<Status> {
         val: Some(open("val")?),
         id: open("test")?,
         ood: ood.collect::<anyhow::Result<_>>()?,
+        stream: Stream::default(),
     };
     let read = started.elapsed().as_secs_f64();
     let mut outcome = compare(&sets, &select("all")?, printer)?;

@@ -20,7 +20,7 @@ struct Written {
 }
 
 pub(super) fn run(args: &Extract, printer: Printer) -> anyhow::Result<Status> {
-    let network = network(&args.backbone, args.weights.as_deref())?;
+    let network = network(&args.backbone, args.weights.as_deref(), printer)?;
     let images = Images::open(&args.data, args.reading.strict)?;
     let range = args.shard.map_or(0..images.len(), |(index, count)| shard(images.len(), index, count));
     anyhow::ensure!(

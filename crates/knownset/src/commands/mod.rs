@@ -4,12 +4,14 @@ mod bench;
 mod calibrate;
 mod completions;
 mod demo;
+mod embed_text;
 mod eval;
 mod extract;
 mod fit;
 mod lists;
 mod score;
 mod train;
+mod zeroshot;
 
 use crate::cli::{Command, Gate};
 use crate::printer::Printer;
@@ -35,6 +37,8 @@ pub(crate) fn run(command: Command, printer: Printer) -> anyhow::Result<Status> 
         Command::Eval(args) => eval::run(&args, printer),
         Command::Calibrate(args) => calibrate::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),
+        Command::EmbedText(args) => embed_text::run(&args, printer),
+        Command::Zeroshot(args) => zeroshot::run(&args, printer),
         Command::Detectors(args) => lists::detectors(&args, printer),
         Command::Backbones(args) => lists::backbones(&args, printer),
         Command::Datasets(args) => lists::datasets(&args, printer),

@@ -54,7 +54,7 @@ struct One {
 
 pub(super) fn run(args: &Score, printer: Printer) -> anyhow::Result<Status> {
     let fitted = Fitted::load(&args.detector)?;
-    let network = args.data.as_ref().map(|_| network_of(&fitted, args.weights.as_deref())).transpose()?;
+    let network = args.data.as_ref().map(|_| network_of(&fitted, args.weights.as_deref(), printer)).transpose()?;
     let set = open(args.features.as_deref(), args.data.as_deref(), network.as_ref(), &args.reading, printer)?;
     let features = &set.features;
     if let (Some(_), None) = (fitted.origin(), &features.origin) {
@@ -64,7 +64,8 @@ pub(super) fn run(args: &Score, printer: Printer) -> anyhow::Result<Status> {
     let train = args.train.as_ref().map(|path| Set::from_file(path, printer)).transpose()?;
     let nearest = train.map(|train| nearest(&train.features, features)).transpose()?;
     if let Some(path) = &args.out {
-        score_table(features, &scores).write(path)?;
+        let rows: Vec<usize> = (0..scores.len()).collect();
+        score_table(features, &rows, &scores).write(path)?;
     }
     let scored = describe(&fitted, features, &scores, nearest, set.counts);
     printer.result(&scored, || table(&scored))?;
@@ -72,13 +73,13 @@ pub(super) fn run(args: &Score, printer: Printer) -> anyhow::Result<Status> {
 }
 
 /// The network a detector was fitted on, from the weights named or from where they were.
-pub(super) fn network_of(fitted: &Fitted, weights: Option<&Path>) -> anyhow::Result<LoadedBackbone> {
+pub(super) fn network_of(fitted: &Fitted, weights: Option<&Path>, printer: Printer) -> anyhow::Result<LoadedBackbone> {
     let origin = fitted.origin().ok_or_else(|| {
         anyhow::anyhow!("this detector was fitted on features that do not say which network made them")
             .context(Hint("extract features with that network and give them as --features".into()))
     })?;
     let recorded = origin.weights.as_ref().map(Path::new);
-    let loaded = images::network(&origin.backbone, weights.or(recorded))
+    let loaded = images::network(&origin.backbone, weights.or(recorded), printer)
         .map_err(|error| error.context(Hint("give the weights' place with --weights".into())))?;
     origin.check_same(&loaded.origin).context("these are not the weights the detector was fitted on")?;
     Ok(loaded)

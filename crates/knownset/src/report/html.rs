@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use knownset_detect::Streamed;
 use minijinja::{Environment, context};
 
 use super::{svg, tables};
@@ -20,14 +21,25 @@ pub(crate) struct Report<'a> {
     pub(crate) galleries: Vec<Gallery>,
 }
 
-/// Scores by detector, of the ID set and of every OOD set in order.
+/// Scores by detector.
 pub(crate) type Scores = BTreeMap<String, DetectorScores>;
 
-/// One detector's scores.
+/// One detector's scores: of the ID set and each OOD set, in order. Only of detectors that learn from what they score do
+/// the ID scores differ from set to set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DetectorScores {
-    pub(crate) id: Vec<f64>,
-    pub(crate) ood: Vec<Vec<f64>>,
+    pub(crate) against: Vec<Streamed>,
+}
+
+impl DetectorScores {
+    /// Scores as they were saved, all rows of every set.
+    pub(crate) fn of_tables(id: &[f64], oods: Vec<Vec<f64>>) -> Self {
+        let pair = |ood: Vec<f64>| {
+            let (id_rows, ood_rows) = ((0..id.len()).collect(), (0..ood.len()).collect());
+            Streamed { id: id.to_vec(), ood, id_rows, ood_rows }
+        };
+        Self { against: oods.into_iter().map(pair).collect() }
+    }
 }
 
 /// A row of images.
@@ -81,14 +93,15 @@ impl Report<'_> {
 
     fn plot(&self, summary: &Summary<'_>) -> Option<minijinja::Value> {
         let scores = self.scores.get(summary.detector)?;
-        let oods: Vec<&[f64]> = scores.ood.iter().map(Vec::as_slice).take(COLOURS - 1).collect();
-        let mut sets = vec![scores.id.as_slice()];
-        sets.extend(&oods);
+        let pairs: Vec<(&[f64], &[f64])> =
+            scores.against.iter().take(COLOURS - 1).map(|pair| (pair.id.as_slice(), pair.ood.as_slice())).collect();
+        let mut sets = vec![pairs.first()?.0];
+        sets.extend(pairs.iter().map(|pair| pair.1));
         Some(context! {
             name => summary.detector.to_owned(),
             auroc => percent(summary.auroc),
             histogram => minijinja::Value::from_safe_string(svg::histogram(&sets)),
-            roc => minijinja::Value::from_safe_string(svg::roc(&scores.id, &oods)),
+            roc => minijinja::Value::from_safe_string(svg::roc(&pairs)),
         })
     }
 
@@ -160,7 +173,7 @@ mod tests {
         let row = Row { detector: "msp".into(), ood: "<script>".into(), n: 2, metrics };
         let id_summary = IdSummary { n: 3, accuracy: None };
         let results = Results { id: id_summary, results: vec![row], ..Results::default() };
-        let scores = Scores::from([("msp".to_owned(), DetectorScores { id, ood: vec![ood] })]);
+        let scores = Scores::from([("msp".to_owned(), DetectorScores::of_tables(&id, vec![ood]))]);
         let report = Report { title: "T", subtitle: "S", results: &results, scores: &scores, galleries: Vec::new() };
         let page = report.render().unwrap();
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "names are escaped");

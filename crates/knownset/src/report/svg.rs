@@ -98,7 +98,7 @@ fn short(value: f64) -> String {
 }
 
 /// ROC curves of the ID scores against each OOD set; ID is positive.
-pub(crate) fn roc(id: &[f64], oods: &[&[f64]]) -> String {
+pub(crate) fn roc(pairs: &[(&[f64], &[f64])]) -> String {
     let ticks: Vec<_> = [0.0, 0.25, 0.5, 0.75, 1.0].map(|value| (value, format!("{:.0} %", 100.0 * value))).to_vec();
     let mut svg = frame("OOD images accepted", "ID images accepted", &ticks, &ticks);
     let ((x1, y1), (x2, y2)) = (place(0.0, 0.0), place(1.0, 1.0));
@@ -106,7 +106,7 @@ pub(crate) fn roc(id: &[f64], oods: &[&[f64]]) -> String {
     let (kept_x, kept_y) = place(0.0, 0.95);
     let _ =
         write!(svg, "<line class=\"chance\" x1=\"{kept_x:.1}\" y1=\"{kept_y:.1}\" x2=\"{x2:.1}\" y2=\"{kept_y:.1}\"/>");
-    for (index, ood) in oods.iter().enumerate() {
+    for (index, (id, ood)) in pairs.iter().enumerate() {
         let mut path = String::new();
         for (x, y) in curve(id, ood) {
             let (x, y) = place(x, y);

@@ -9,6 +9,7 @@ use super::ClipSpec;
 use super::block::{Block, norm};
 
 #[derive(Module, Debug)]
+#[expect(clippy::struct_field_names, reason = "the checkpoints' names")]
 struct Embeddings {
     class_embedding: Param<Tensor<1>>,
     patch_embedding: Conv2d,
