@@ -13,6 +13,9 @@ const FOG: Published<(f64, f64)> = Published {
     imagenet: [(1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)],
 };
 
+/// Side of the largest cloud that is drawn.
+const LARGEST: usize = 2048;
+
 pub(super) static ENTRY: Corruption = Corruption {
     name: "fog",
     group: Group::Weather,
@@ -21,7 +24,7 @@ pub(super) static ENTRY: Corruption = Corruption {
     render: |image: &RgbImage, level: Level, draws: &mut Draws| {
         let (amount, decay) = FOG.at(level);
         let (width, height) = size(image);
-        let cloud = plasma(width.max(height), decay, draws);
+        let cloud = plasma(width, height, decay, draws);
         let planes = channels(image);
         let brightest = planes.iter().flat_map(|plane| &plane.values).fold(0.0, |max: f64, &value| max.max(value));
         to_image(&planes.map(|plane| {
@@ -32,12 +35,12 @@ pub(super) static ENTRY: Corruption = Corruption {
     },
 };
 
-/// A cloud from 0 to 1 on a square whose side is the next power of two from `side`, drawn by the diamond-square
-/// algorithm on a torus.
+/// A cloud from 0 to 1, drawn by the diamond-square algorithm on a square whose side is the next power of two from the
+/// longer side, at most [`LARGEST`]. The algorithm's edges meet, so a longer image repeats the cloud without a seam.
 ///
 /// The published code draws deviations of `wibble * uniform(-wibble, wibble)`, so they shrink by `decay` squared.
-pub(super) fn plasma(side: usize, decay: f64, draws: &mut Draws) -> Plane {
-    let n = side.next_power_of_two().max(2);
+pub(super) fn plasma(width: usize, height: usize, decay: f64, draws: &mut Draws) -> Plane {
+    let n = width.max(height).next_power_of_two().clamp(2, LARGEST);
     let mut map = Plane { width: n, height: n, values: vec![0.0; n * n] };
     let mut wibble = 100.0;
     let mut step = n;
@@ -61,7 +64,7 @@ pub(super) fn plasma(side: usize, decay: f64, draws: &mut Draws) -> Plane {
     }
     let low = map.values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = map.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    map.map(|value| (value - low) / (high - low))
+    Plane::from_fn(width, height, |x, y| (map.at(x % n, y % n) - low) / (high - low))
 }
 
 /// Which four neighbours a point is the mean of.
@@ -69,4 +72,20 @@ pub(super) fn plasma(side: usize, decay: f64, draws: &mut Draws) -> Plane {
 enum Reach {
     Corners,
     Sides,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity;
+    use super::*;
+
+    #[test]
+    fn a_long_image_repeats_its_cloud() {
+        let cloud = plasma(3 * LARGEST, 2, 2.0, &mut Draws::new("fog", Severity::ALL[0], 0));
+        assert_eq!((cloud.width, cloud.height), (3 * LARGEST, 2));
+        assert!((0..2 * LARGEST).all(|x| cloud.at(x, 1) == cloud.at(x + LARGEST, 1)));
+        assert!(cloud.values.iter().all(|value| (0.0..=1.0).contains(value)));
+        let steps = (1..=LARGEST).map(|x| (cloud.at(x, 0) - cloud.at(x - 1, 0)).abs());
+        assert!(steps.fold(0.0, f64::max) < 0.1, "a seam");
+    }
 }

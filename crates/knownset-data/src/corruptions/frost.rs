@@ -51,9 +51,7 @@ pub(super) static ENTRY: Corruption = Corruption {
 
 /// Brightness of a pane, of mean 0 and standard deviation 1.
 fn ice(width: usize, height: usize, arm: f64, draws: &mut Draws) -> Plane {
-    let side = width.max(height);
-    let cloud = plasma(side, 1.6, draws);
-    let cloud = standardised(&Plane::from_fn(width, height, |x, y| cloud.at(x, y)));
+    let cloud = standardised(&plasma(width, height, 1.6, draws));
     let mut crystals = Plane { width, height, values: vec![0.0; width * height] };
     for arm in [arm, arm / 3.0] {
         let count = (4.0 * (width as f64 + arm) * (height as f64 + arm) / (arm * arm)).ceil() as usize;

@@ -2,7 +2,8 @@
 //! scaled to a quality, chroma enlarged by a triangle filter.
 //!
 //! Entropy coding loses nothing, so it is left out: pixels are transformed, quantised and brought back. All of it is whole
-//! numbers, the same that libjpeg gets.
+//! numbers, the same that libjpeg gets. One exception: where the width is no multiple of 16, libjpeg repeats the last column
+//! before it halves chroma, here that happens after, so chroma in the rightmost blocks may differ a little.
 
 use image::{Rgb, RgbImage};
 

@@ -1,6 +1,7 @@
 //! Corruptions: against the code that made the published sets, and what every kind must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use image::{Rgb, RgbImage};
 use knownset_data::corruptions::{CORRUPTIONS, Corrupted, Corruption, CorruptionError, Severity, find};
@@ -214,7 +215,10 @@ fn images_are_those_of_this_version_on_every_machine() {
                 digest.update(entry.apply(&image, severity, SEED).as_raw());
             }
         }
-        let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::new();
+        for byte in digest.finalize() {
+            write!(hex, "{byte:02x}").unwrap();
+        }
         digests.insert(entry.name, hex);
     }
     let found = serde_json::to_string_pretty(&digests).unwrap() + "\n";
