@@ -358,7 +358,10 @@ mod tests {
         assert_eq!(measure(&good, &array![[1.0]]), Err(MiningError::Width { classes: 2, words: 1 }));
         assert_eq!(measure(&Array2::zeros((0, 2)), &good), Err(MiningError::NoClass));
         let wrong = Mining { quantile: 1.5, ..Mining::NEGLABEL };
-        assert!(matches!(wrong.measure(&good, &good, None, |_| ControlFlow::Continue(())), Err(MiningError::Range { .. })));
+        assert!(matches!(
+            wrong.measure(&good, &good, None, |_| ControlFlow::Continue(())),
+            Err(MiningError::Range { .. })
+        ));
         let measured = measure(&good, &good).unwrap();
         assert!(matches!(Mining::NEGLABEL.choose(&measured, 1..3), Err(MiningError::OutOfRange { total: 2, .. })));
     }

@@ -1,11 +1,11 @@
 //! Words and images on the unit sphere, as the detectors that read words compare them.
 
+#[cfg(test)]
+use knownset_core::Features;
+use knownset_core::FeaturesError;
 use knownset_core::linalg::project;
 use knownset_core::prompts::{CLASSES, unit_rows};
 use knownset_core::state::{State, StateError};
-use knownset_core::FeaturesError;
-#[cfg(test)]
-use knownset_core::Features;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
 
 use crate::input::{FitError, FitInput};
@@ -35,8 +35,8 @@ impl Words {
             return Err(FitError::EmptyPrompts { name });
         }
         let zero = |name: &str, row| FeaturesError::ZeroRow { array: format!("prompts.{name}"), row };
-        let columns = columns(&given)
-            .map_err(|(name, row)| FitError::Features { set: "training", source: zero(name, row) })?;
+        let columns =
+            columns(&given).map_err(|(name, row)| FitError::Features { set: "training", source: zero(name, row) })?;
         Ok(Self { given, columns })
     }
 
@@ -77,11 +77,7 @@ impl Words {
     }
 
     /// One number per image, from its cosines with all words.
-    pub(crate) fn score(
-        &self,
-        images: ArrayView2<'_, f32>,
-        score: impl Fn(&[f64]) -> f64 + Sync + Send,
-    ) -> Vec<f64> {
+    pub(crate) fn score(&self, images: ArrayView2<'_, f32>, score: impl Fn(&[f64]) -> f64 + Sync + Send) -> Vec<f64> {
         map_blocks(images, |images| by_row(&self.cosines(images), &score))
     }
 }

@@ -123,6 +123,7 @@ impl Images {
             class_names: (names.len() == classes && classes > 0).then(|| names.to_vec()),
             origin: Some(network.origin.clone()),
             source: Some(self.reference.clone()),
+            ..Features::default()
         };
         FromImages { features, counts }
     }
