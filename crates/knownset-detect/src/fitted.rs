@@ -169,6 +169,9 @@ impl Fitted {
 
     /// One score per row, **higher = more in-distribution**; every score is finite.
     ///
+    /// A detector that learns from the [test stream](crate::Information::TestStream) starts with an empty memory and
+    /// takes the rows in their order; to compare two sets of images, use [`Fitted::score_against`].
+    ///
     /// # Errors
     /// If an array is missing, has another width than in training, or holds a NaN or an infinity; if the
     /// features state another origin than the training features (either may state none).

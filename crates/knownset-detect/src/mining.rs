@@ -167,7 +167,8 @@ impl Mining {
             let cosines = cosines(words.slice(s![start..end, ..]), columns.view());
             let rows: Vec<_> = cosines.outer_iter().map(|row| row.to_vec()).collect();
             measured.largest.extend(rows.iter().map(|row| largest(row)));
-            measured.nearness.par_extend(rows.into_par_iter().map(|row| self.nearness(row)));
+            // −0 becomes 0, so that equal words stay in their order.
+            measured.nearness.par_extend(rows.into_par_iter().map(|row| self.nearness(row) + 0.0));
             if progress(&measured).is_break() {
                 break;
             }

@@ -19,7 +19,7 @@ fn f32<D: Dimension>(file: &TensorFile, name: &str) -> ndarray::Array<f32, D> {
 }
 
 fn read(name: &str) -> TensorFile {
-    TensorFile::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
+    TensorFile::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).expect("a golden file")
 }
 
 #[test]

@@ -165,8 +165,7 @@ fn the_released_neglabel_prompts_are_fifteen_percent_of_the_corpus() {
     let files: Vec<String> =
         (0..zip.len()).map(|index| zip.by_index(index).unwrap().name().unwrap().into_owned()).collect();
     let mut words: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let lists: Vec<&String> =
-        files.iter().filter(|name| name.contains("/txtfiles/") && name.ends_with(".txt")).collect();
+    let lists: Vec<&String> = files.iter().filter(|name| name.contains("/txtfiles/") && !name.ends_with('/')).collect();
     assert_eq!(lists.len(), 27, "24 lists of nouns, 3 of adjectives");
     for list in lists {
         let kind = if list.contains("/noun.") { "noun" } else { "adj" };

@@ -101,7 +101,16 @@ pub(super) fn useless_words(chosen: &Chosen) -> Result<(), String> {
             other => return Err(format!("prompts.{prompts} with a row of zeros: {other:?}")),
         }
     }
-    Ok(())
+    if chosen.entry().info.needs.prompts.is_empty() {
+        return Ok(());
+    }
+    let none = |(name, rows): (String, Array2<f32>)| (name, Array2::zeros((0, rows.ncols())));
+    let words = Features { prompts: train.prompts.into_iter().map(none).collect(), ..Features::default() };
+    let input = FitInput::new(&words, None).map_err(|error| error.to_string())?;
+    match Fitted::fit(chosen, &input) {
+        Err(FitError::EmptyPrompts { .. }) => Ok(()),
+        other => Err(format!("no words at all: {other:?}")),
+    }
 }
 
 pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {

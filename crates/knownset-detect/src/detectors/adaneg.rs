@@ -79,10 +79,9 @@ impl Spec for AdaNeg {
         for (name, value) in [("sharpness", self.sharpness), ("lambda", self.lambda)] {
             require((0.0..=100.0).contains(&value), name, value, "between 0 and 100")?;
         }
-        for (name, value) in [("groups", self.groups), ("memory", self.memory), ("batch", self.batch)] {
-            require(value > 0, name, value as f64, "at least 1")?;
-        }
-        Ok(())
+        require(self.groups > 0, "groups", self.groups as f64, "at least 1")?;
+        require((1..=100).contains(&self.memory), "memory", self.memory as f64, "between 1 and 100")?;
+        require((1..=4096).contains(&self.batch), "batch", self.batch as f64, "between 1 and 4096")
     }
 
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError> {
@@ -258,7 +257,7 @@ pub(crate) static ENTRY: Entry = Entry {
                 doc: "groups of negatives, at least 1; as many as negatives where those are fewer",
             },
             ParamDoc { name: "seed", doc: "of the split into groups" },
-            ParamDoc { name: "memory", doc: "places for each class and negative, its text in one of them" },
+            ParamDoc { name: "memory", doc: "places for each class and negative, its text in one of them, 1 to 100" },
             ParamDoc { name: "gamma", doc: "score that divides known from unknown, 0 to 1" },
             ParamDoc { name: "gap", doc: "share of the way from gamma to 1 and to 0 where an image is sure, 0 to 1" },
             ParamDoc {
@@ -267,7 +266,7 @@ pub(crate) static ENTRY: Entry = Entry {
             },
             ParamDoc { name: "sharpness", doc: "of the weights of `sample`, 0 to 100" },
             ParamDoc { name: "lambda", doc: "weight of the score from texts alone, 0 to 100" },
-            ParamDoc { name: "batch", doc: "images taken at a time, at least 1" },
+            ParamDoc { name: "batch", doc: "images taken at a time, 1 to 4096" },
             ParamDoc { name: "update_before_score", doc: "whether a batch enters the memory before it is scored" },
         ],
     },
