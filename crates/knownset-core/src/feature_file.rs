@@ -176,7 +176,12 @@ fn wrong(path: &Path, name: &str, expected: &'static str, tensor: &Tensor) -> Fe
         Tensor::F64(_) => "f64",
         Tensor::I64(_) => "integer",
     };
-    FeatureFileError::Array { path: path.into(), name: name.into(), expected, found: format!("{kind} {:?}", tensor.shape()) }
+    FeatureFileError::Array {
+        path: path.into(),
+        name: name.into(),
+        expected,
+        found: format!("{kind} {:?}", tensor.shape()),
+    }
 }
 
 fn as_f32<D: Dimension>(path: &Path, name: &str, tensor: Tensor) -> Result<Array<f32, D>, FeatureFileError> {

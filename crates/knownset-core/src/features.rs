@@ -1,6 +1,5 @@
 //! What a backbone said about n images.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
@@ -224,17 +223,18 @@ impl Features {
         embedding: Option<&Shaped>,
         patches: Option<&Shaped>,
     ) -> Result<(), FeaturesError> {
-        let prompts: Vec<Shaped> =
-            self.prompts.iter().map(|(name, a)| (array_name(name).into(), a.shape().to_vec())).collect();
-        let classes = self.prompts.get(CLASSES).map(|a| (array_name(CLASSES).into(), a.shape().to_vec()));
+        let prompts: Vec<Shaped> = self.prompts.iter().map(|(name, a)| shaped(array_name(name), a.shape())).collect();
+        let classes = self.prompts.get(CLASSES).map(|a| shaped(array_name(CLASSES), a.shape()));
         let images = [embedding.map(|a| (a, 1)), patches.map(|a| (a, 2))];
         let words = classes.iter().chain(&prompts).map(|a| (a, 1));
         let spaces: Vec<(&Shaped, usize)> = images.into_iter().flatten().chain(words).collect();
         if let Some((first, rest)) = spaces.split_first() {
             rest.iter().try_for_each(|space| agree(first.0, first.1, space.0, space.1))?;
         }
-        if let (Some(logits), Some(classes)) = (logits, &classes) {
-            agree(logits, 1, classes, 0)?;
+        if let Some(classes) = &classes {
+            logits.map_or(Ok(()), |logits| agree(logits, 1, classes, 0))?;
+            let head = self.head.as_ref().map(|head| shaped("head.weight", head.weight.shape()));
+            head.map_or(Ok(()), |head| agree(&head, 0, classes, 0))?;
         }
         self.check_prompt_rows()?;
         if let Some(array) = &self.patches {
@@ -301,10 +301,10 @@ pub(crate) fn argmax(values: impl Iterator<Item = f32>) -> usize {
     best.0
 }
 
-type Shaped = (Cow<'static, str>, Vec<usize>);
+type Shaped = (String, Vec<usize>);
 
-fn shaped(name: &'static str, shape: &[usize]) -> Shaped {
-    (Cow::Borrowed(name), shape.to_vec())
+fn shaped(name: impl Into<String>, shape: &[usize]) -> Shaped {
+    (name.into(), shape.to_vec())
 }
 
 fn agree(left: &Shaped, left_axis: usize, right: &Shaped, right_axis: usize) -> Result<(), FeaturesError> {
@@ -312,9 +312,9 @@ fn agree(left: &Shaped, left_axis: usize, right: &Shaped, right_axis: usize) -> 
         return Ok(());
     }
     Err(FeaturesError::Shape {
-        left: left.0.to_string(),
+        left: left.0.clone(),
         left_shape: left.1.clone(),
-        right: right.0.to_string(),
+        right: right.0.clone(),
         right_shape: right.1.clone(),
     })
 }

@@ -44,7 +44,7 @@ impl Features {
         for (name, whole) in [(DENIALS, false), (SHUFFLED, true)] {
             let Some(array) = self.prompts.get(name) else { continue };
             let (rows, k) = (array.nrows(), classes.nrows());
-            let fits = if whole { k > 0 && rows.is_multiple_of(k) } else { rows == k };
+            let fits = if whole && k > 0 { rows.is_multiple_of(k) } else { rows == k };
             if !fits {
                 return Err(FeaturesError::Shape {
                     left: array_name(name),

@@ -148,10 +148,12 @@ impl Fitted {
         let needs = entry.info.needs;
         let widths = Widths {
             logits: if needs.logits { input.logits()?.ncols() } else { 0 },
-            embedding: match needs.embedding {
-                true if needs.prompts.is_empty() => input.embedding()?.ncols(),
-                true => input.prompt_width(needs.prompts)?,
-                false => 0,
+            embedding: if !needs.embedding {
+                0
+            } else if needs.prompts.is_empty() {
+                input.embedding()?.ncols()
+            } else {
+                input.prompt_width(needs.prompts)?
             },
         };
         Ok(Self {
@@ -167,6 +169,9 @@ impl Fitted {
 
     /// One score per row, **higher = more in-distribution**; every score is finite.
     ///
+    /// A detector that learns from the [test stream](crate::Information::TestStream) starts with an empty memory and
+    /// takes the rows in their order; to compare two sets of images, use [`Fitted::score_against`].
+    ///
     /// # Errors
     /// If an array is missing, has another width than in training, or holds a NaN or an infinity; if the
     /// features state another origin than the training features (either may state none).
@@ -181,20 +186,21 @@ impl Fitted {
             fitted.check_same(given).map_err(|source| ScoreError::Origin { detector, source })?;
         }
         let (n, widths) = (features.len(), self.widths);
-        let logits = match needs.logits {
-            true => self.read("logits", features.logits.as_ref(), widths.logits, features)?,
-            false => CowArray::from(Array2::zeros((n, 0))),
+        let logits = if needs.logits {
+            self.read("logits", features.logits.as_ref(), widths.logits, features)?
+        } else {
+            CowArray::from(Array2::zeros((n, 0)))
         };
-        let embedding = match needs.embedding {
-            true => self.read("embedding", features.embedding.as_ref(), widths.embedding, features)?,
-            false => CowArray::from(Array2::zeros((n, 0))),
+        let embedding = if needs.embedding {
+            self.read("embedding", features.embedding.as_ref(), widths.embedding, features)?
+        } else {
+            CowArray::from(Array2::zeros((n, 0)))
         };
-        let patches = match needs.patches {
-            true => {
-                let some = features.patches.as_ref().filter(|patches| patches.len_of(Axis(1)) > 0);
-                self.read("patches", some, widths.embedding, features)?
-            }
-            false => CowArray::from(Array3::zeros((n, 0, 0))),
+        let patches = if needs.patches {
+            let some = features.patches.as_ref().filter(|patches| patches.len_of(Axis(1)) > 0);
+            self.read("patches", some, widths.embedding, features)?
+        } else {
+            CowArray::from(Array3::zeros((n, 0, 0)))
         };
         if needs.logits && needs.embedding && logits.nrows() != embedding.nrows() {
             return Err(ScoreError::Rows { logits: logits.nrows(), embedding: embedding.nrows() });

@@ -190,6 +190,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::spec::Information;
 
     #[test]
     fn names_and_aliases_are_unique_and_names_are_kebab_case() {
@@ -219,6 +220,25 @@ mod tests {
             let defaults: BTreeSet<&str> = chosen.params().as_object().unwrap().keys().map(String::as_str).collect();
             let documented: BTreeSet<&str> = info.params.iter().map(|param| param.name).collect();
             assert_eq!(defaults, documented, "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn what_a_detector_was_told_is_stated() {
+        let told = |name: &str| serde_json::to_value(find(name).unwrap().info.information).unwrap();
+        for (name, expected) in [
+            ("knn", "training-images"),
+            ("neglabel", "static"),
+            ("adaneg", "test-stream"),
+            ("oodd", "test-stream"),
+            ("eoe", "ood-hint"),
+            ("clipn", "other-weights"),
+        ] {
+            assert_eq!(told(name), expected, "{name}");
+        }
+        for entry in DETECTORS {
+            let of_images = entry.info.information == Information::TrainingImages;
+            assert_eq!(of_images, entry.info.needs.prompts.is_empty(), "{}", entry.info.name);
         }
     }
 

@@ -35,7 +35,8 @@ pub struct Info {
     pub year: u16,
     /// Where the paper is.
     pub paper: &'static str,
-    /// The score in one line: z logits, p softmax, ŷ argmax, f embedding, W and b the head.
+    /// The score in one line: z logits, p softmax, ŷ argmax, f embedding, W and b the head, s cosines of f with the
+    /// texts of the classes, T temperature.
     pub formula: &'static str,
     /// What it reads.
     pub needs: Needs,

@@ -51,9 +51,9 @@ impl FromStr for Ratio {
     type Err = RatioError;
 
     fn from_str(text: &str) -> Result<Self, RatioError> {
-        let parts = text.split_once(':').and_then(|(id, ood)| {
-            Some(Self { id: id.trim().parse().ok()?, ood: ood.trim().parse().ok()? })
-        });
+        let parts = text
+            .split_once(':')
+            .and_then(|(id, ood)| Some(Self { id: id.trim().parse().ok()?, ood: ood.trim().parse().ok()? }));
         parts.ok_or_else(|| RatioError(text.into()))
     }
 }
@@ -96,9 +96,8 @@ impl Fitted {
     pub fn score_against(&self, id: &Features, ood: &Features, stream: &Stream) -> Result<Streamed, ScoreError> {
         let (id_rows, ood_rows) = stream.rows(id.len(), ood.len());
         if self.info().information != Information::TestStream {
-            let score = |features: &Features, rows: &[usize]| match rows.len() == features.len() {
-                true => self.score(features),
-                false => self.score(&features.select(rows)),
+            let score = |features: &Features, rows: &[usize]| {
+                if rows.len() == features.len() { self.score(features) } else { self.score(&features.select(rows)) }
             };
             return Ok(Streamed { id: score(id, &id_rows)?, ood: score(ood, &ood_rows)?, id_rows, ood_rows });
         }

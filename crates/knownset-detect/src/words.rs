@@ -1,16 +1,20 @@
 //! Words and images on the unit sphere, as the detectors that read words compare them.
 
+#[cfg(test)]
+use knownset_core::Features;
+use knownset_core::FeaturesError;
 use knownset_core::linalg::project;
 use knownset_core::prompts::{CLASSES, unit_rows};
 use knownset_core::state::{State, StateError};
-use knownset_core::FeaturesError;
-#[cfg(test)]
-use knownset_core::Features;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use rayon::prelude::*;
 
 use crate::input::{FitError, FitInput};
-use crate::rows::{map_blocks, norm};
+use crate::rows::norm;
 use crate::spec::{ParamError, require, shaped};
+
+/// Images compared at a time; few, because there may be many words.
+const BLOCK: usize = 64;
 
 /// Text features of one or more names, in the order they were asked for.
 #[derive(Debug)]
@@ -35,8 +39,8 @@ impl Words {
             return Err(FitError::EmptyPrompts { name });
         }
         let zero = |name: &str, row| FeaturesError::ZeroRow { array: format!("prompts.{name}"), row };
-        let columns = columns(&given)
-            .map_err(|(name, row)| FitError::Features { set: "training", source: zero(name, row) })?;
+        let columns =
+            columns(&given).map_err(|(name, row)| FitError::Features { set: "training", source: zero(name, row) })?;
         Ok(Self { given, columns })
     }
 
@@ -77,12 +81,11 @@ impl Words {
     }
 
     /// One number per image, from its cosines with all words.
-    pub(crate) fn score(
-        &self,
-        images: ArrayView2<'_, f32>,
-        score: impl Fn(&[f64]) -> f64 + Sync + Send,
-    ) -> Vec<f64> {
-        map_blocks(images, |images| by_row(&self.cosines(images), &score))
+    pub(crate) fn score(&self, images: ArrayView2<'_, f32>, score: impl Fn(&[f64]) -> f64 + Sync + Send) -> Vec<f64> {
+        let blocks: Vec<_> = images.axis_chunks_iter(Axis(0), BLOCK).collect();
+        let scores: Vec<Vec<f64>> =
+            blocks.into_par_iter().map(|images| by_row(&self.cosines(images), &score)).collect();
+        scores.concat()
     }
 }
 

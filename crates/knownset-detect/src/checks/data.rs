@@ -1,7 +1,10 @@
 //! Features that look like those of a small trained network, made from a seed.
 
+use std::collections::BTreeMap;
+
+use knownset_core::prompts as p;
 use knownset_core::{Features, Head};
-use ndarray::{Array1, Array2, array};
+use ndarray::{Array, Array1, Array2, Array3, Axis, Dimension, RemoveAxis, array};
 
 use crate::fitted::Fitted;
 use crate::input::FitInput;
@@ -12,6 +15,10 @@ pub(super) const CLASSES: usize = 4;
 const OWN: usize = 4;
 /// Activations that belong to no class.
 pub(super) const SPARE: usize = 8;
+/// Patches of an image.
+const PATCHES: usize = 3;
+/// Rounds of shuffled prompts.
+pub(super) const ROUNDS: usize = 2;
 
 /// SplitMix64 (Steele, Lea, Flood 2014), summed to something bell-shaped.
 struct Noise(u64);
@@ -44,6 +51,43 @@ fn head(spare: usize) -> Head {
     Head { weight, bias: array![0.1, -0.1, 0.05, 0.0] }
 }
 
+/// n texts: text i points at the activations of class `of(i)`, or at those of no class, a few of them each.
+fn texts(n: usize, spare: usize, seed: u64, of: impl Fn(usize) -> Option<usize>) -> Array2<f32> {
+    let mut noise = Noise(seed);
+    Array2::from_shape_fn((n, CLASSES * OWN + spare), |(text, d)| {
+        let hit = match of(text) {
+            Some(class) => d / OWN == class,
+            None => d / OWN >= CLASSES && (d + text) % 3 != 0,
+        };
+        f32::from(hit) + 0.05 * noise.bell()
+    })
+}
+
+/// What a text tower would say about the classes and about what is none of them.
+fn prompts(spare: usize) -> BTreeMap<String, Array2<f32>> {
+    let class = |text: usize| Some(text % CLASSES);
+    let none = |_: usize| None;
+    let prompts = [
+        (p::CLASSES, texts(CLASSES, spare, 20, class)),
+        (p::NEGATIVES, texts(11, spare, 21, none)),
+        (p::CONJUGATED, texts(7, spare, 22, none)),
+        (p::AGENTS, texts(3, spare, 23, none)),
+        (p::OUTLIERS, texts(5, spare, 24, none)),
+        (p::SHUFFLED, texts(ROUNDS * CLASSES, spare, 25, class)),
+        (p::DENIALS, texts(CLASSES, spare, 26, none)),
+        (p::CANDIDATES, texts(40, spare, 27, none)),
+    ];
+    prompts.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect()
+}
+
+/// Each image's embedding, seen three times with noise of its own.
+fn patches(embedding: &Array2<f32>, seed: u64) -> Array3<f32> {
+    let mut noise = Noise(seed);
+    Array3::from_shape_fn((embedding.nrows(), PATCHES, embedding.ncols()), |(row, _, d)| {
+        embedding[(row, d)] + 0.3 * noise.bell()
+    })
+}
+
 /// n rows of d = 16 + spare activations; `level(class, d, bell)` before the rectifier.
 fn features(n: usize, spare: usize, seed: u64, level: impl Fn(usize, usize, f32) -> f32) -> Features {
     let mut noise = Noise(seed);
@@ -53,8 +97,15 @@ fn features(n: usize, spare: usize, seed: u64, level: impl Fn(usize, usize, f32)
     });
     let head = head(spare);
     let logits = embedding.dot(&head.weight.t()) + &head.bias;
-    let labels = Some(labels);
-    Features { labels, logits: Some(logits), embedding: Some(embedding), head: Some(head), ..Features::default() }
+    Features {
+        labels: Some(labels),
+        logits: Some(logits),
+        patches: Some(patches(&embedding, seed + 1000)),
+        embedding: Some(embedding),
+        head: Some(head),
+        prompts: prompts(spare),
+        ..Features::default()
+    }
 }
 
 /// Images of the known classes, a few of them misclassified.
@@ -79,15 +130,20 @@ pub(super) fn train() -> Features {
 /// The features to score of most checks: in- and out-of-distribution, more than one block of them.
 pub(super) fn test() -> Features {
     let (near, far) = (known(200, SPARE, 2), far(100, 3));
-    let both = |a: &Option<Array2<f32>>, b: &Option<Array2<f32>>| {
-        let (a, b) = (a.as_ref()?, b.as_ref()?);
-        ndarray::concatenate(ndarray::Axis(0), &[a.view(), b.view()]).ok()
-    };
     Features {
-        logits: both(&near.logits, &far.logits),
-        embedding: both(&near.embedding, &far.embedding),
+        logits: join(near.logits.as_ref(), far.logits.as_ref()),
+        embedding: join(near.embedding.as_ref(), far.embedding.as_ref()),
+        patches: join(near.patches.as_ref(), far.patches.as_ref()),
         ..Features::default()
     }
+}
+
+/// Rows of both.
+pub(super) fn join<D: Dimension + RemoveAxis>(
+    a: Option<&Array<f32, D>>,
+    b: Option<&Array<f32, D>>,
+) -> Option<Array<f32, D>> {
+    ndarray::concatenate(Axis(0), &[a?.view(), b?.view()]).ok()
 }
 
 pub(super) fn fit(chosen: &Chosen, train: &Features) -> Result<Fitted, String> {

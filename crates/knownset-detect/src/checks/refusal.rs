@@ -1,7 +1,8 @@
 //! What a detector must refuse, and what it must not ask for.
 
 use knownset_core::state::DetectorFile;
-use knownset_core::{Features, Filter, Origin, Preprocess, Resize};
+use knownset_core::{Features, FeaturesError, Filter, Origin, Preprocess, Resize};
+use ndarray::Array2;
 use serde_json::json;
 
 use super::data::{fit, same_bits, score, test, train};
@@ -17,6 +18,8 @@ fn declared(chosen: &Chosen, features: &Features) -> Features {
         logits: features.logits.clone().filter(|_| needs.logits),
         embedding: features.embedding.clone().filter(|_| needs.embedding),
         head: features.head.clone().filter(|_| needs.head),
+        patches: features.patches.clone().filter(|_| needs.patches),
+        prompts: features.prompts.clone().into_iter().filter(|(name, _)| needs.prompts.contains(&&**name)).collect(),
         ..Features::default()
     }
 }
@@ -24,7 +27,12 @@ fn declared(chosen: &Chosen, features: &Features) -> Features {
 pub(super) fn declared_needs(chosen: &Chosen) -> Result<(), String> {
     let all = score(&fit(chosen, &train())?, &test())?;
     let few = score(&fit(chosen, &declared(chosen, &train()))?, &declared(chosen, &test()))?;
-    same_bits(&all, &few)
+    same_bits(&all, &few)?;
+    if chosen.entry().info.needs.prompts.is_empty() {
+        return Ok(());
+    }
+    let words = Features { prompts: train().prompts, ..Features::default() };
+    same_bits(&all, &score(&fit(chosen, &words)?, &test())?).map_err(|why| format!("fitted on words alone, {why}"))
 }
 
 pub(super) fn missing_array(chosen: &Chosen) -> Result<(), String> {
@@ -36,28 +44,73 @@ pub(super) fn missing_array(chosen: &Chosen) -> Result<(), String> {
             "labels" => features.labels = None,
             "logits" => features.logits = None,
             "embedding" => features.embedding = None,
+            "patches" => features.patches = None,
             _ => features.head = None,
         }
         features
     };
-    let arrays =
-        [("logits", needs.logits), ("embedding", needs.embedding), ("labels", needs.labels), ("head", needs.head)];
+    let in_words = !needs.prompts.is_empty();
+    let arrays = [
+        ("logits", needs.logits),
+        ("embedding", needs.embedding),
+        ("patches", needs.patches),
+        ("labels", needs.labels),
+        ("head", needs.head),
+    ];
     for (array, _) in arrays.into_iter().filter(|(_, needed)| *needed) {
         let train = without(array, &train);
         let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
         match Fitted::fit(chosen, &input) {
-            Err(FitError::Missing { array: named, .. }) if named == array => {}
+            Ok(_) if in_words => {}
+            Err(FitError::Missing { array: named, .. }) if named == array && !in_words => {}
             Err(error) => return Err(format!("fitted without {array}: {error}")),
             Ok(_) => return Err(format!("fits without {array}")),
         }
-        if array == "logits" || array == "embedding" {
+        if array == "logits" || array == "embedding" || array == "patches" {
             match fitted.score(&without(array, &test)) {
                 Err(ScoreError::Missing { array: named, .. }) if named == array => {}
                 other => return Err(format!("scored without {array}: {other:?}")),
             }
         }
     }
+    for &prompts in needs.prompts {
+        let mut train = train.clone();
+        train.prompts.remove(prompts);
+        let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
+        match Fitted::fit(chosen, &input) {
+            Err(FitError::NoPrompts { name }) if name == prompts => {}
+            other => return Err(format!("fitted without prompts.{prompts}: {other:?}")),
+        }
+    }
     Ok(())
+}
+
+/// Words without a direction, and, where at least one is needed, no words.
+pub(super) fn useless_words(chosen: &Chosen) -> Result<(), String> {
+    let train = train();
+    let fit = |prompts: &str, change: &dyn Fn(&mut Array2<f32>)| {
+        let mut train = train.clone();
+        train.prompts.get_mut(prompts).into_iter().for_each(change);
+        let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
+        Ok::<_, String>(Fitted::fit(chosen, &input))
+    };
+    for &prompts in chosen.entry().info.needs.prompts {
+        match fit(prompts, &|rows| rows.row_mut(2).fill(0.0))? {
+            Err(FitError::Features { source: FeaturesError::ZeroRow { array, row: 2 }, .. })
+                if array == format!("prompts.{prompts}") => {}
+            other => return Err(format!("prompts.{prompts} with a row of zeros: {other:?}")),
+        }
+    }
+    if chosen.entry().info.needs.prompts.is_empty() {
+        return Ok(());
+    }
+    let none = |(name, rows): (String, Array2<f32>)| (name, Array2::zeros((0, rows.ncols())));
+    let words = Features { prompts: train.prompts.into_iter().map(none).collect(), ..Features::default() };
+    let input = FitInput::new(&words, None).map_err(|error| error.to_string())?;
+    match Fitted::fit(chosen, &input) {
+        Err(FitError::EmptyPrompts { .. }) => Ok(()),
+        other => Err(format!("no words at all: {other:?}")),
+    }
 }
 
 pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
@@ -66,6 +119,7 @@ pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
         let spoil = |features: &mut Features| {
             features.logits.iter_mut().for_each(|array| array[(7, 1)] = bad);
             features.embedding.iter_mut().for_each(|array| array[(7, 1)] = bad);
+            features.patches.iter_mut().for_each(|array| array[(7, 1, 0)] = bad);
         };
         let (mut train, mut test) = (train(), test());
         spoil(&mut train);
@@ -84,9 +138,10 @@ pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
 
 pub(super) fn wrong_width(chosen: &Chosen) -> Result<(), String> {
     let (fitted, mut test) = (fit(chosen, &train())?, test());
-    let narrow = |array: ndarray::Array2<f32>| array.slice_move(ndarray::s![.., 1..]);
+    let narrow = |array: Array2<f32>| array.slice_move(ndarray::s![.., 1..]);
     test.logits = test.logits.map(narrow);
     test.embedding = test.embedding.map(narrow);
+    test.patches = test.patches.map(|array| array.slice_move(ndarray::s![.., .., 1..]));
     match fitted.score(&test) {
         Err(error @ ScoreError::Width { fitted, given, .. }) if given + 1 == fitted => {
             let message = error.to_string();

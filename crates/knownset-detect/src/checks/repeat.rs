@@ -1,6 +1,7 @@
 //! The same bits, whatever the batch, the order, the threads or the file.
 
 use knownset_core::Features;
+use ndarray::{Array, Dimension};
 
 use super::data::{fit, fit_and_score, same_bits, score, test, train};
 use crate::fitted::Fitted;
@@ -35,10 +36,10 @@ pub(super) fn permuted_rows(chosen: &Chosen) -> Result<(), String> {
     let expected: Vec<f64> = order.iter().map(|&row| all[row]).collect();
     same_bits(&expected, &score(&fitted, &test.select(&order))?)?;
     // Columns of a Fortran-ordered array lie elsewhere, but say the same.
-    let turned = |array: &ndarray::Array2<f32>| array.t().as_standard_layout().into_owned().reversed_axes();
     let turned = Features {
         logits: test.logits.as_ref().map(turned),
         embedding: test.embedding.as_ref().map(turned),
+        patches: test.patches.as_ref().map(turned),
         ..Features::default()
     };
     same_bits(&all, &score(&fitted, &turned)?)
@@ -64,4 +65,9 @@ pub(super) fn through_a_file(chosen: &Chosen) -> Result<(), String> {
     loaded.save(&again).map_err(|error| error.to_string())?;
     let read = |path| fs_err::read(path).map_err(|error| error.to_string());
     if read(&path)? == read(&again)? { Ok(()) } else { Err("a loaded detector is saved as other bytes".into()) }
+}
+
+/// The same array, its last dimension the slowest in memory.
+fn turned<D: Dimension>(array: &Array<f32, D>) -> Array<f32, D> {
+    array.t().as_standard_layout().into_owned().reversed_axes()
 }

@@ -1,9 +1,10 @@
 //! Training sets and rows that are unusual but right.
 
+use knownset_core::prompts as p;
 use knownset_core::{Features, Head};
 use ndarray::{Array2, Axis, concatenate};
 
-use super::data::{fit, fit_and_score, known, score, test, train};
+use super::data::{CLASSES, fit, fit_and_score, known, score, test, train};
 use crate::input::FitInput;
 use crate::registry::Chosen;
 
@@ -15,6 +16,13 @@ pub(super) fn few_rows(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn one_class(chosen: &Chosen) -> Result<(), String> {
+    let first_words = |(name, rows): (String, Array2<f32>)| {
+        let rows = match name.as_str() {
+            p::CLASSES | p::DENIALS | p::SHUFFLED => rows.slice_move(ndarray::s![..;CLASSES as isize, ..]),
+            _ => rows,
+        };
+        (name, rows)
+    };
     let first = |features: Features| Features {
         labels: features.labels.map(|labels| labels.mapv(|_| 0)),
         logits: features.logits.map(|logits| logits.slice_move(ndarray::s![.., ..1])),
@@ -22,6 +30,7 @@ pub(super) fn one_class(chosen: &Chosen) -> Result<(), String> {
             weight: head.weight.slice_move(ndarray::s![..1, ..]),
             bias: head.bias.slice_move(ndarray::s![..1]),
         }),
+        prompts: features.prompts.into_iter().map(first_words).collect(),
         ..features
     };
     score(&fit(chosen, &first(train()))?, &first(test()))?;
@@ -77,6 +86,10 @@ pub(super) fn not_rectified(chosen: &Chosen) -> Result<(), String> {
         let negative = embedding.mapv(|value| -value);
         let zero = Array2::zeros(embedding.dim());
         *embedding = concatenate![Axis(0), negative, embedding.mapv(|value| value - 1.0), zero];
+    }
+    if let Some(patches) = &mut test.patches {
+        let zero = ndarray::Array3::zeros(patches.dim());
+        *patches = concatenate![Axis(0), patches.mapv(|value| -value), patches.mapv(|value| value - 1.0), zero];
     }
     if let Some(logits) = &mut test.logits {
         *logits = concatenate![Axis(0), logits.view(), logits.view(), Array2::zeros(logits.dim())];

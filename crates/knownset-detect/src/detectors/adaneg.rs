@@ -26,9 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grouped::Groups;
 use crate::input::{FitError, FitInput};
-use crate::spec::{
-    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require,
-};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 use crate::words::{Words, cosines, index_of_largest, largest, require_positive, unit};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +79,9 @@ impl Spec for AdaNeg {
         for (name, value) in [("sharpness", self.sharpness), ("lambda", self.lambda)] {
             require((0.0..=100.0).contains(&value), name, value, "between 0 and 100")?;
         }
-        for (name, value) in [("groups", self.groups), ("memory", self.memory), ("batch", self.batch)] {
-            require(value > 0, name, value as f64, "at least 1")?;
-        }
-        Ok(())
+        require(self.groups > 0, "groups", self.groups as f64, "at least 1")?;
+        require((1..=100).contains(&self.memory), "memory", self.memory as f64, "between 1 and 100")?;
+        require((1..=4096).contains(&self.batch), "batch", self.batch as f64, "between 1 and 4096")
     }
 
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError> {
@@ -255,15 +252,21 @@ pub(crate) static ENTRY: Entry = Entry {
         information: Information::TestStream,
         params: &[
             ParamDoc { name: "scale", doc: "what cosines are multiplied by before the softmax, positive" },
-            ParamDoc { name: "groups", doc: "groups of negatives, at least 1; as many as negatives where those are fewer" },
+            ParamDoc {
+                name: "groups",
+                doc: "groups of negatives, at least 1; as many as negatives where those are fewer",
+            },
             ParamDoc { name: "seed", doc: "of the split into groups" },
-            ParamDoc { name: "memory", doc: "places for each class and negative, its text in one of them" },
+            ParamDoc { name: "memory", doc: "places for each class and negative, its text in one of them, 1 to 100" },
             ParamDoc { name: "gamma", doc: "score that divides known from unknown, 0 to 1" },
             ParamDoc { name: "gap", doc: "share of the way from gamma to 1 and to 0 where an image is sure, 0 to 1" },
-            ParamDoc { name: "proxies", doc: "sample: members weighted by their cosine with the image; task: all alike" },
+            ParamDoc {
+                name: "proxies",
+                doc: "sample: members weighted by their cosine with the image; task: all alike",
+            },
             ParamDoc { name: "sharpness", doc: "of the weights of `sample`, 0 to 100" },
             ParamDoc { name: "lambda", doc: "weight of the score from texts alone, 0 to 100" },
-            ParamDoc { name: "batch", doc: "images taken at a time, at least 1" },
+            ParamDoc { name: "batch", doc: "images taken at a time, 1 to 4096" },
             ParamDoc { name: "update_before_score", doc: "whether a batch enters the memory before it is scored" },
         ],
     },

@@ -15,9 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::log_sum_exp;
-use crate::spec::{
-    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require,
-};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 use crate::words::{Words, require_positive};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

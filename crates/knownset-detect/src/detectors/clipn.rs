@@ -12,9 +12,7 @@ use knownset_core::state::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::spec::{
-    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, shaped,
-};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, shaped};
 use crate::words::{Words, index_of_largest, largest, require_positive};
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -70,9 +68,8 @@ impl Scorer for YesAndNo {
                 Rule::Atd => {
                     let highest = largest(yes);
                     let parts = yes.iter().map(|s| (scale * (s - highest)).exp()).enumerate();
-                    let (share, sum) = parts.fold((0.0, 0.0), |(share, sum), (class, part)| {
-                        (share + part * affirmed(class), sum + part)
-                    });
+                    let (share, sum) = parts
+                        .fold((0.0, 0.0), |(share, sum), (class, part)| (share + part * affirmed(class), sum + part));
                     share / sum
                 }
             }

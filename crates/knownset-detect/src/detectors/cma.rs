@@ -12,9 +12,7 @@ use knownset_core::state::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::spec::{
-    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require,
-};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 use crate::words::{Words, largest, require_positive};
 
 /// Largest k, beyond any use.

@@ -45,3 +45,20 @@ pub(crate) static ENTRY: Entry = Entry {
     },
     spec: parse::<Csp>,
 };
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::words::{known, score};
+
+    #[test]
+    fn by_hand_over_the_pool() {
+        // Cosines: class 0.6, pool 0.8 and -0.8; the default hundred groups become two of one word.
+        let known = known(&[(CLASSES, array![[2.0, 0.0]]), (CONJUGATED, array![[0.0, 1.0], [0.0, -7.0]])]);
+        let share = |difference: f64| 1.0 / (1.0 + (-100.0 * difference).exp());
+        let expected = f64::midpoint(share(-0.2), share(1.4));
+        assert!((score(&Csp::default(), &known, &array![[3.0, 4.0]])[0] - expected).abs() < 1e-12);
+    }
+}

@@ -14,9 +14,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::spec::{
-    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require,
-};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 use crate::words::{Words, by_row, largest, max_softmax, require_positive};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

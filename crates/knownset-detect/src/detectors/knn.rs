@@ -15,7 +15,9 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped};
+use crate::spec::{
+    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped,
+};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -86,8 +86,7 @@ mod tests {
         let known = known(&[(CLASSES, array![[2.0, 0.0], [0.0, 3.0]])]);
         let images = array![[5.0, 0.0], [0.3, 0.4], [0.0, 0.0]];
         let share = |difference: f64| 1.0 / (1.0 + (-difference).exp());
-        for (temperature, expected) in
-            [(1.0, [share(1.0), share(0.2), 0.5]), (0.01, [share(100.0), share(20.0), 0.5])]
+        for (temperature, expected) in [(1.0, [share(1.0), share(0.2), 0.5]), (0.01, [share(100.0), share(20.0), 0.5])]
         {
             for (score, expected) in score(&Mcm { temperature }, &known, &images).iter().zip(expected) {
                 assert!((score - expected).abs() < 1e-7, "{score} {expected}");

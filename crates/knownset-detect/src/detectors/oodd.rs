@@ -9,7 +9,8 @@
 //!
 //! Images are taken in batches of `batch`, in the order given, and by default a batch enters the dictionary before it is
 //! scored, as in the reference: an image in the dictionary is compared with itself too. [`Stream`](crate::Stream) makes
-//! the order that the paper tests on.
+//! the order that the paper tests on. The queue must be small against the stream: one that holds every image says
+//! nothing about which of them are unknown.
 
 use knownset_core::prompts::CLASSES;
 use knownset_core::state::{State, StateError};
@@ -17,9 +18,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::spec::{
-    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require,
-};
+use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 use crate::words::{Words, by_row, cosines, max_softmax, require_positive, unit};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,10 +40,10 @@ impl Default for Oodd {
 impl Spec for Oodd {
     fn check(&self) -> Result<(), ParamError> {
         require_positive("temperature", self.temperature)?;
-        for (name, value) in [("queue", self.queue), ("k", self.k), ("batch", self.batch)] {
+        for (name, value) in [("queue", self.queue), ("k", self.k)] {
             require(value > 0, name, value as f64, "at least 1")?;
         }
-        Ok(())
+        require((1..=4096).contains(&self.batch), "batch", self.batch as f64, "between 1 and 4096")
     }
 
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError> {
@@ -128,7 +127,7 @@ pub(crate) static ENTRY: Entry = Entry {
             ParamDoc { name: "temperature", doc: "what raw cosines are divided by in MCM, positive" },
             ParamDoc { name: "queue", doc: "test images kept, at least 1" },
             ParamDoc { name: "k", doc: "which neighbour in the queue, at least 1" },
-            ParamDoc { name: "batch", doc: "images taken at a time, at least 1" },
+            ParamDoc { name: "batch", doc: "images taken at a time, 1 to 4096" },
             ParamDoc { name: "update_before_score", doc: "whether a batch enters the queue before it is scored" },
         ],
     },

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
 use crate::rows::{log_sum_exp, map_rows_with, norm};
-use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped};
+use crate::spec::{
+    Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require, shaped,
+};
 
 /// Fewest images of a class: the distances of two from their mean are equal.
 const FEWEST: usize = 3;

@@ -92,7 +92,7 @@ pub(crate) static ENTRY: Entry = Entry {
         title: "TAG",
         aliases: &["text-prompt-augmentation"],
         year: 2024,
-        paper: "https://www.ecva.net/papers/eccv_2024/papers_ECCV/html/9226_ECCV_2024_paper.php",
+        paper: "https://www.ecva.net/papers/eccv_2024/papers_ECCV/html/9304_ECCV_2024_paper.php",
         formula: "mean_r max_j softmax(s^r / T)_j, s^r the cosines with the classes in the r-th shuffled prompt",
         needs: Needs { embedding: true, prompts: &[CLASSES, SHUFFLED], ..Needs::NONE },
         information: Information::Static,

@@ -37,9 +37,16 @@ pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status>
 
 fn needs(info: &knownset_detect::Info) -> String {
     let needs = info.needs;
-    let all =
-        [("logits", needs.logits), ("embedding", needs.embedding), ("head", needs.head), ("labels", needs.labels)];
-    all.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    let arrays = [
+        ("logits", needs.logits),
+        ("embedding", needs.embedding),
+        ("head", needs.head),
+        ("labels", needs.labels),
+        ("patches", needs.patches),
+    ];
+    let images = arrays.iter().filter(|(_, needed)| *needed).map(|(name, _)| (*name).to_owned());
+    let words = needs.prompts.iter().map(|name| format!("prompts.{name}"));
+    images.chain(words).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn backbones(args: &List, printer: Printer) -> anyhow::Result<Status> {
