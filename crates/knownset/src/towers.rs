@@ -25,7 +25,9 @@ pub(crate) fn open(backbone: &str, weights: Option<&Path>, printer: Printer) -> 
     let clip = match weights {
         Some(weights) => Clip::open(&folder(weights, printer)?),
         None if backbone == SPRITE_CLIP => Clip::bundled(),
-        None => anyhow::bail!("no weights are bundled for `{backbone}`: give --weights DIR or --weights hf:ORGANISATION/NAME"),
+        None => anyhow::bail!(
+            "no weights are bundled for `{backbone}`: give --weights DIR or --weights hf:ORGANISATION/NAME"
+        ),
     };
     clip.with_context(|| format!("cannot load the backbone {backbone}"))
 }
@@ -114,7 +116,8 @@ impl Towers {
     fn logits(&self, features: &Features, known: &Features) -> anyhow::Result<Array2<f32>> {
         let classes = known.unit_prompts(CLASSES)?.context("there are no class prompts")?;
         let embedding = features.embedding.as_ref().context("the image tower gave no embedding")?;
-        let unit = unit_rows(embedding).map_err(|row| anyhow::anyhow!("the embedding of {} is zero", features.id(row)))?;
+        let unit =
+            unit_rows(embedding).map_err(|row| anyhow::anyhow!("the embedding of {} is zero", features.id(row)))?;
         let scale = f64::from(self.clip.scale());
         // Row by row, so that a row's bits do not depend on the others.
         let cosine = |(row, class): (usize, usize)| -> f64 {
