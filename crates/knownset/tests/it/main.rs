@@ -9,3 +9,4 @@ mod real;
 mod util;
 mod workspace;
 mod world;
+mod zeroshot;
