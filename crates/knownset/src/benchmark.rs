@@ -53,6 +53,7 @@ pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow
         match score_all(chosen, &input, sets) {
             Ok(found) => {
                 results.results.extend(rows(chosen, &found, &sets.ood)?);
+                results.information.insert(name.clone(), chosen.entry().info.information);
                 results.timing.insert(name.clone(), started.elapsed().as_secs_f64());
                 scores.insert(name, found);
             }

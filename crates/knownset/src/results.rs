@@ -16,6 +16,9 @@ pub(crate) struct Results {
     pub(crate) id: IdSummary,
     /// One entry per detector and OOD set.
     pub(crate) results: Vec<Row>,
+    /// What each detector was told beyond the images it scores.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) information: BTreeMap<String, Information>,
     /// Detectors that could not run, and why.
     pub(crate) skipped: Vec<Skipped>,
     /// What was read, per set, when images were.
@@ -36,8 +39,8 @@ pub(crate) struct IdSummary {
 pub(crate) struct Row {
     pub(crate) detector: String,
     pub(crate) ood: String,
-    /// What the detector was told beyond the images it scores; unknown of saved scores.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What the detector was told beyond the images it scores; unknown of saved scores. See [`Results::information`].
+    #[serde(skip)]
     pub(crate) information: Option<Information>,
     /// OOD images.
     pub(crate) n: usize,

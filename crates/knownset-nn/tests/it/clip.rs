@@ -72,7 +72,7 @@ fn hugging_face_with_quick_gelu_and_absent_keys() {
     let clip = check("hf-quick");
     assert!(clip.spec().vision.quick_gelu && clip.spec().text.quick_gelu);
     assert_eq!(clip.preprocess().resize, Resize::Shorter { size: 32, filter: Filter::Bicubic });
-    assert_eq!(clip.origin().backbone, "clip-vit-2x32-patch8-32");
+    assert_eq!(clip.origin().backbone, "clip");
 }
 
 #[test]

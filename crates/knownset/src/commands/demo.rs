@@ -48,6 +48,7 @@ pub(super) fn run(args: &Demo, printer: Printer) -> anyhow::Result<Status> {
     let best = outcome.results.leaderboard()[0].detector.to_owned();
     let words = in_words(&reading, printer)?;
     outcome.results.results.extend(words.results.results);
+    outcome.results.information.extend(words.results.information);
     outcome.results.timing.extend(words.results.timing);
     outcome.scores.extend(words.scores);
     if let Some(folder) = &args.out {

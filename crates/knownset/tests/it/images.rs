@@ -100,7 +100,7 @@ fn shards_fill_the_cache_of_an_undivided_run() {
 
 /// Finished parts in a cache.
 fn parts(cache: &Path) -> usize {
-    let Ok(keys) = fs_err::read_dir(cache.join("features-v1")) else { return 0 };
+    let Ok(keys) = fs_err::read_dir(cache.join("features-v2")) else { return 0 };
     let files = keys.flat_map(|key| fs_err::read_dir(key.unwrap().path()).unwrap());
     files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("rows-")).count()
 }

@@ -13,7 +13,11 @@ fn the_demo_tells_what_its_network_knows() {
     assert!(json["id"]["accuracy"].as_f64().unwrap() > 0.7, "{}", json["id"]);
     assert_eq!(json["skipped"], Value::Array(Vec::new()));
     let results = json["results"].as_array().unwrap();
-    assert_eq!(results.len(), 20 * 6);
+    assert_eq!(results.len(), (20 + 5) * 6, "twenty detectors of images and five of words");
+    assert_eq!(
+        (&json["information"]["msp"], &json["information"]["mcm"]),
+        (&"training-images".into(), &"static".into())
+    );
     let mean = |set: &str| {
         let rows = results.iter().filter(|row| row["ood"] == set).map(|row| row["auroc"].as_f64().unwrap());
         rows.fold(0.0, f64::max)

@@ -88,7 +88,8 @@ fn every_detector_that_reads_words_is_compared_and_the_known_set_is_kept() {
     let results = ran.json();
     let knows = |name: &str| -> Value {
         let rows = results["results"].as_array().unwrap();
-        rows.iter().find(|row| row["detector"] == name).expect(name)["information"].clone()
+        assert!(rows.iter().any(|row| row["detector"] == name), "{name} has no row");
+        results["information"][name].clone()
     };
     for name in ["mcm", "gl-mcm", "neglabel", "csp", "cma", "tag", "candidate-words"] {
         assert_eq!(knows(name), "static", "{name}");
