@@ -265,9 +265,10 @@ impl Builder<'_> {
 }
 
 /// Rows of `[n * m, d]` made unit length and averaged, m at a time: `[n, d]`.
-fn mean_of(rows: ArrayView2<'_, f32>, m: usize) -> anyhow::Result<Array2<f32>> {
+pub(crate) fn mean_of(rows: ArrayView2<'_, f32>, m: usize) -> anyhow::Result<Array2<f32>> {
     let unit = unit_rows(&rows.to_owned()).map_err(|row| anyhow::anyhow!("the embedding of text {row} is zero"))?;
-    let means: Vec<Array1<f64>> = unit.axis_chunks_iter(Axis(0), m).filter_map(|rows| rows.mean_axis(Axis(0))).collect();
+    let means: Vec<Array1<f64>> =
+        unit.axis_chunks_iter(Axis(0), m).filter_map(|rows| rows.mean_axis(Axis(0))).collect();
     let views: Vec<_> = means.iter().map(|mean| mean.view()).collect();
     Ok(ndarray::stack(Axis(0), &views)?.mapv(|value| value as f32))
 }

@@ -25,7 +25,9 @@ pub(crate) fn open(backbone: &str, weights: Option<&Path>, printer: Printer) -> 
     let clip = match weights {
         Some(weights) => Clip::open(&folder(weights, printer)?),
         None if backbone == SPRITE_CLIP => Clip::bundled(),
-        None => anyhow::bail!("no weights are bundled for `{backbone}`: give --weights DIR or --weights hf:ORGANISATION/NAME"),
+        None => anyhow::bail!(
+            "no weights are bundled for `{backbone}`: give --weights DIR or --weights hf:ORGANISATION/NAME"
+        ),
     };
     clip.with_context(|| format!("cannot load the backbone {backbone}"))
 }
@@ -85,6 +87,11 @@ impl Towers {
         Self { images: clip.image_tower(patches), clip }
     }
 
+    /// The same towers, with or without features of the patches.
+    pub(crate) fn with_patches(&self, patches: bool) -> Self {
+        Self { images: self.clip.image_tower(patches), clip: Arc::clone(&self.clip) }
+    }
+
     pub(crate) fn clip(&self) -> &Clip {
         &self.clip
     }
@@ -111,10 +118,12 @@ impl Towers {
         Ok(Set { features, images: Some(images), counts: Some(counts) })
     }
 
-    fn logits(&self, features: &Features, known: &Features) -> anyhow::Result<Array2<f32>> {
+    /// `[n, K]`: cosines of the images with the known classes, times the learned scale.
+    pub(crate) fn logits(&self, features: &Features, known: &Features) -> anyhow::Result<Array2<f32>> {
         let classes = known.unit_prompts(CLASSES)?.context("there are no class prompts")?;
         let embedding = features.embedding.as_ref().context("the image tower gave no embedding")?;
-        let unit = unit_rows(embedding).map_err(|row| anyhow::anyhow!("the embedding of {} is zero", features.id(row)))?;
+        let unit =
+            unit_rows(embedding).map_err(|row| anyhow::anyhow!("the embedding of {} is zero", features.id(row)))?;
         let scale = f64::from(self.clip.scale());
         // Row by row, so that a row's bits do not depend on the others.
         let cosine = |(row, class): (usize, usize)| -> f64 {
