@@ -57,12 +57,12 @@ impl Classification<'_> {
         }
         let seed = training.seed;
         match self.backbone.architecture {
-            Architecture::ResNet(spec) => {
-                training.run(&Run { task: *self, seed, build: |device: &Device| ResNet::new(spec, self.classes, device) }, watch)
-            }
-            Architecture::Vit(spec) => {
-                training.run(&Run { task: *self, seed, build: |device: &Device| Vit::new(spec, self.classes, device) }, watch)
-            }
+            Architecture::ResNet(spec) => training.run(
+                &Run { task: *self, seed, build: |device: &Device| ResNet::new(spec, self.classes, device) },
+                watch,
+            ),
+            Architecture::Vit(spec) => training
+                .run(&Run { task: *self, seed, build: |device: &Device| Vit::new(spec, self.classes, device) }, watch),
             Architecture::Clip => Err(TrainError::Backbone { backbone: self.backbone.name }),
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow
         let name = chosen.to_string();
         match score_all(chosen, &input, sets) {
             Ok(found) => {
-                results.results.extend(rows(&name, &found, &sets.ood)?);
+                results.results.extend(rows(chosen, &found, &sets.ood)?);
                 results.timing.insert(name.clone(), started.elapsed().as_secs_f64());
                 scores.insert(name, found);
             }
@@ -82,10 +82,11 @@ fn score_all(chosen: &Chosen, input: &FitInput<'_>, sets: &Sets) -> anyhow::Resu
     Ok(DetectorScores { against: sets.ood.iter().map(against).collect::<anyhow::Result<_>>()? })
 }
 
-fn rows(detector: &str, scores: &DetectorScores, ood: &[(String, Set)]) -> anyhow::Result<Vec<Row>> {
+fn rows(chosen: &Chosen, scores: &DetectorScores, ood: &[(String, Set)]) -> anyhow::Result<Vec<Row>> {
     let compare = |((name, _), scores): (&(String, Set), &Streamed)| {
-        let metrics = Metrics::new(&scores.id, &scores.ood).with_context(|| format!("{detector} on {name}"))?;
-        Ok(Row { detector: detector.into(), ood: name.clone(), n: scores.ood.len(), metrics })
+        let metrics = Metrics::new(&scores.id, &scores.ood).with_context(|| format!("{chosen} on {name}"))?;
+        let information = Some(chosen.entry().info.information);
+        Ok(Row { detector: chosen.to_string(), ood: name.clone(), information, n: scores.ood.len(), metrics })
     };
     ood.iter().zip(&scores.against).map(compare).collect()
 }

@@ -264,6 +264,9 @@ pub(crate) struct Train {
     /// Backbone to train, from random weights [default: sprite-resnet, or sprite-clip for the recipe clip]
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
+    /// Towers to train with the recipe clip: a folder with config.json and preprocessor_config.json
+    #[arg(long, value_name = "DIR", conflicts_with = "backbone")]
+    pub(crate) towers: Option<PathBuf>,
     /// Training images, labelled or, for the recipe clip, captioned
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
@@ -279,7 +282,7 @@ pub(crate) struct Train {
     /// Passes over the training images
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub(crate) epochs: usize,
-    /// Images per step [default: 64; clip: 128]
+    /// Images per step [default: 64]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_size: Option<usize>,
     /// Learning rate at the start of the cosine schedule [default: 0.1; clip: 0.001]
@@ -331,6 +334,21 @@ pub(crate) struct Words {
     /// Seed of whatever words are joined or shuffled by chance
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) words_seed: u64,
+}
+
+impl Default for Words {
+    /// As the command line's.
+    fn default() -> Self {
+        Self {
+            classes: None,
+            templates: "simple".into(),
+            corpus: "words:wordnet".into(),
+            without: Vec::new(),
+            outliers: None,
+            shuffles: 10,
+            words_seed: 0,
+        }
+    }
 }
 
 /// How sets become a stream, for detectors that learn from what they score.

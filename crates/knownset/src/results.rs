@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use knownset_core::metrics::Metrics;
+use knownset_detect::Information;
 use serde::Serialize;
 
 use crate::cli::GateMetric;
@@ -35,6 +36,9 @@ pub(crate) struct IdSummary {
 pub(crate) struct Row {
     pub(crate) detector: String,
     pub(crate) ood: String,
+    /// What the detector was told beyond the images it scores; unknown of saved scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) information: Option<Information>,
     /// OOD images.
     pub(crate) n: usize,
     #[serde(flatten)]
@@ -62,6 +66,7 @@ pub(crate) struct ImageCounts {
 #[derive(Debug, Clone)]
 pub(crate) struct Summary<'a> {
     pub(crate) detector: &'a str,
+    pub(crate) information: Option<Information>,
     /// One per OOD set, in the order the sets were given.
     pub(crate) rows: Vec<&'a Row>,
     pub(crate) auroc: f64,
@@ -92,6 +97,7 @@ impl Results {
         };
         Summary {
             detector,
+            information: rows.first().and_then(|row| row.information),
             auroc: mean(|metrics| metrics.auroc),
             fpr95: mean(|metrics| metrics.fpr95),
             fpr95_ood_positive: mean(|metrics| metrics.fpr95_ood_positive),

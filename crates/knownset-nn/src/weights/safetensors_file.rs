@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::elements::Element;
@@ -27,13 +28,27 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, HostTen
 
 /// Writes f32 tensors.
 pub(super) fn write(tensors: &BTreeMap<String, HostTensor>, path: &Path) -> Result<(), WeightsError> {
+    write_as(Dtype::F32, |value| value.to_le_bytes().to_vec(), tensors, path)
+}
+
+/// Writes f16 tensors.
+pub(super) fn write_half(tensors: &BTreeMap<String, HostTensor>, path: &Path) -> Result<(), WeightsError> {
+    write_as(Dtype::F16, |value| f16::from_f32(value).to_le_bytes().to_vec(), tensors, path)
+}
+
+fn write_as(
+    dtype: Dtype,
+    encode: impl Fn(f32) -> Vec<u8>,
+    tensors: &BTreeMap<String, HostTensor>,
+    path: &Path,
+) -> Result<(), WeightsError> {
     let broken = |source| WeightsError::Safetensors { path: path.into(), source };
     let bytes: Vec<(&String, Vec<u8>)> = tensors
         .iter()
-        .map(|(name, tensor)| (name, tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        .map(|(name, tensor)| (name, tensor.values.iter().flat_map(|&value| encode(value)).collect()))
         .collect();
     let views = bytes.iter().zip(tensors.values()).map(|((name, bytes), tensor)| {
-        TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (name.as_str(), view))
+        TensorView::new(dtype, tensor.shape.clone(), bytes).map(|view| (name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(broken)?;
     let content = safetensors::serialize(views, None).map_err(broken)?;

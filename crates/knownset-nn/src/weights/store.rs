@@ -71,6 +71,11 @@ impl Weights {
         safetensors_file::write(&self.tensors, path)
     }
 
+    /// Writes a `.safetensors` of half the size: every value rounded to the nearest f16.
+    pub fn save_half(&self, path: &Path) -> Result<(), WeightsError> {
+        safetensors_file::write_half(&self.tensors, path)
+    }
+
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&HostTensor> {
         self.tensors.get(name)

@@ -17,7 +17,11 @@ pub(super) fn run(args: &EmbedText, printer: Printer) -> anyhow::Result<Status> 
     let cache = args.keeping.cache();
     let embedding = towers::embed(&clip, "prompts", &prompts, cache.as_ref(), printer)?;
     let shape = embedding.dim();
-    let features = Features { embedding: Some(embedding), source: Some(args.prompts.display().to_string()), ..Features::default() };
+    let features = Features {
+        embedding: Some(embedding),
+        source: Some(args.prompts.display().to_string()),
+        ..Features::default()
+    };
     write_features(&args.out, &features)?;
     let out = args.out.display().to_string();
     printer.result(&json!({ "out": out, "n": shape.0, "width": shape.1 }), || {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Status;
 use crate::cli::List;
 use crate::printer::Printer;
+use crate::report::tables;
 
 pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status> {
     if let Some(name) = &args.name {
@@ -19,7 +20,7 @@ pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status>
         printer.result(info, || {
             let mut text =
                 format!("{} ({}, {})\n{}\n\nscore  {}\n", info.name, info.title, info.year, info.paper, info.formula);
-            let _ = writeln!(text, "reads  {}", needs(info));
+            let _ = writeln!(text, "reads  {}\nknows  {}", needs(info), tables::knows(Some(info.information)));
             for param in info.params {
                 let _ = writeln!(text, "\n{}: {}", param.name, param.doc);
             }
@@ -29,8 +30,11 @@ pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status>
     }
     let infos: Vec<_> = DETECTORS.iter().map(|entry| &entry.info).collect();
     printer.result(&infos, || {
-        let rows = infos.iter().map(|info| [info.name.into(), info.year.to_string(), needs(info), info.formula.into()]);
-        table(["name", "year", "reads", "score (higher = more in-distribution)"], rows)
+        let rows = infos.iter().map(|info| {
+            let knows = tables::knows(Some(info.information)).to_owned();
+            [info.name.into(), info.year.to_string(), knows, needs(info), info.formula.into()]
+        });
+        table(["name", "year", "knows", "reads", "score (higher = more in-distribution)"], rows)
     })?;
     Ok(Status::Done)
 }

@@ -69,9 +69,8 @@ pub(super) fn run(args: &Zeroshot, printer: Printer) -> anyhow::Result<Status> {
     if args.ood.is_empty() {
         return alone(&known, &id, &detectors, printer);
     }
-    let open = |(name, text): &(String, String)| {
-        Ok((name.clone(), read(name, Images::open(text, args.reading.strict)?)?))
-    };
+    let open =
+        |(name, text): &(String, String)| Ok((name.clone(), read(name, Images::open(text, args.reading.strict)?)?));
     let ood = args.ood.iter().map(open).collect::<anyhow::Result<_>>()?;
     let sets = Sets { train: Set::of(known.features.clone()), val: None, id, ood, stream: args.stream.stream() };
     let extracted = started.elapsed().as_secs_f64();
@@ -106,7 +105,11 @@ fn alone(known: &KnownWords, set: &Set, detectors: &[Chosen], printer: Printer) 
         scores: scores.iter().map(|(name, scores)| (name.clone(), scores[row])).collect(),
     };
     let said = Said {
-        known: Record { classes: known.record.classes.clone(), templates: known.record.templates.clone(), ..Record::default() },
+        known: Record {
+            classes: known.record.classes.clone(),
+            templates: known.record.templates.clone(),
+            ..Record::default()
+        },
         accuracy: features.accuracy(),
         detectors: detectors.iter().map(ToString::to_string).collect(),
         images: (0..features.len()).map(one).collect(),

@@ -4,12 +4,14 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use knownset_detect::Information;
+
 use crate::results::{Results, Summary};
 
 /// What the figures are.
 pub(crate) const CAPTION: &str = "AUROC per set and means over the sets, in percent. FPR95: share of OOD images \
     accepted when 95 % of ID images are (ID positive); FPR95-OOD: share of ID images refused when 95 % of OOD \
-    images are (OOD positive, as OpenOOD v1.5).";
+    images are (OOD positive, as OpenOOD v1.5). Knows: what a detector was told beyond the images it scores.";
 
 /// Header and rows of the leaderboard, best first.
 struct Board {
@@ -21,10 +23,10 @@ struct Board {
 
 fn board(results: &Results) -> Board {
     let sets = results.ood_sets();
-    let mut header = vec!["detector".to_owned()];
+    let mut header = vec!["detector".to_owned(), "knows".to_owned()];
     header.extend(sets.iter().map(ToString::to_string));
     header.extend(["AUROC", "FPR95", "FPR95-OOD", "AUPR-in", "AUPR-out"].map(str::to_owned));
-    let mut better = vec![None];
+    let mut better = vec![None, None];
     better.extend(sets.iter().map(|_| Some(true)));
     better.extend([true, false, false, true, true].map(Some));
     let rows = results.leaderboard().iter().map(|summary| cells(summary, &sets)).collect();
@@ -32,7 +34,7 @@ fn board(results: &Results) -> Board {
 }
 
 fn cells(summary: &Summary<'_>, sets: &[&str]) -> Vec<String> {
-    let mut cells = vec![summary.detector.to_owned()];
+    let mut cells = vec![summary.detector.to_owned(), knows(summary.information).to_owned()];
     for set in sets {
         let row = summary.rows.iter().find(|row| row.ood == *set);
         cells.push(row.map_or(String::new(), |row| percent(row.metrics.auroc)));
@@ -40,6 +42,19 @@ fn cells(summary: &Summary<'_>, sets: &[&str]) -> Vec<String> {
     let means = [summary.auroc, summary.fpr95, summary.fpr95_ood_positive, summary.aupr_in, summary.aupr_out];
     cells.extend(means.map(percent));
     cells
+}
+
+/// What a detector was told beyond the images it scores, in a word or two.
+pub(crate) fn knows(information: Option<Information>) -> &'static str {
+    match information {
+        Some(Information::TrainingImages) => "images",
+        Some(Information::Static) => "words",
+        Some(Information::TestStream) => "words, stream",
+        Some(Information::FewShot) => "few images",
+        Some(Information::OodHint) => "words, OOD hint",
+        Some(Information::OtherWeights) => "other weights",
+        None => "",
+    }
 }
 
 fn percent(value: f64) -> String {
@@ -64,7 +79,7 @@ pub(crate) fn terminal(results: &Results) -> String {
     let board = board(results);
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(&board.header).add_rows(&board.rows);
-    for column in table.column_iter_mut().skip(1) {
+    for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = String::new();
@@ -81,20 +96,23 @@ pub(crate) fn terminal(results: &Results) -> String {
 /// One line per detector and OOD set, plus the mean line; header as OpenOOD's tables, in percent.
 pub(crate) fn csv(results: &Results) -> String {
     let mut text =
-        "detector,dataset,FPR@95,FPR@95-OOD-positive,AUROC,AUROC-low,AUROC-high,AUPR_IN,AUPR_OUT,ACC\n".to_owned();
+        "detector,dataset,FPR@95,FPR@95-OOD-positive,AUROC,AUROC-low,AUROC-high,AUPR_IN,AUPR_OUT,ACC,KNOWS\n"
+            .to_owned();
     let accuracy = results.id.accuracy.map(percent).unwrap_or_default();
     for summary in results.leaderboard() {
+        let knows =
+            summary.information.map(|information| knows(Some(information)).replace(", ", " + ")).unwrap_or_default();
         for row in &summary.rows {
             let m = &row.metrics;
             let figures =
                 [m.fpr95, m.fpr95_ood_positive, m.auroc, m.auroc_ci95[0], m.auroc_ci95[1], m.aupr_in, m.aupr_out];
             let figures = figures.map(percent).join(",");
-            let _ = writeln!(text, "{},{},{figures},{accuracy}", summary.detector, row.ood);
+            let _ = writeln!(text, "{},{},{figures},{accuracy},{knows}", summary.detector, row.ood);
         }
         let [fpr95, fpr95_ood, auroc] = [summary.fpr95, summary.fpr95_ood_positive, summary.auroc].map(percent);
         let [aupr_in, aupr_out] = [summary.aupr_in, summary.aupr_out].map(percent);
         let name = summary.detector;
-        let _ = writeln!(text, "{name},mean,{fpr95},{fpr95_ood},{auroc},,,{aupr_in},{aupr_out},{accuracy}");
+        let _ = writeln!(text, "{name},mean,{fpr95},{fpr95_ood},{auroc},,,{aupr_in},{aupr_out},{accuracy},{knows}");
     }
     text
 }
@@ -145,6 +163,7 @@ mod tests {
         let row = |detector: &str, ood: &str, auroc: f64| Row {
             detector: detector.into(),
             ood: ood.into(),
+            information: Some(Information::TrainingImages),
             n: 3,
             metrics: Metrics {
                 auroc,
@@ -166,15 +185,21 @@ mod tests {
     fn markdown_is_sorted_by_mean_auroc_with_the_best_in_bold() {
         let text = markdown(&results());
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[2], "| ebo | **90.00** | 60.00 | **75.00** | **25.00** | **50.00** | **75.00** | **75.00** |");
-        assert_eq!(lines[3], "| msp | 50.00 | **70.00** | 60.00 | 40.00 | **50.00** | 60.00 | 60.00 |");
+        assert_eq!(
+            lines[2],
+            "| ebo | images | **90.00** | 60.00 | **75.00** | **25.00** | **50.00** | **75.00** | **75.00** |"
+        );
+        assert_eq!(lines[3], "| msp | images | 50.00 | **70.00** | 60.00 | 40.00 | **50.00** | 60.00 | 60.00 |");
     }
 
     #[test]
     fn csv_and_latex_hold_the_same_figures() {
-        assert_eq!(csv(&results()).lines().nth(1).unwrap(), "ebo,a_b,10.00,50.00,90.00,89.00,91.00,90.00,90.00,91.50");
+        assert_eq!(
+            csv(&results()).lines().nth(1).unwrap(),
+            "ebo,a_b,10.00,50.00,90.00,89.00,91.00,90.00,90.00,91.50,images"
+        );
         let latex = latex(&results());
-        assert!(latex.contains("detector & a\\_b & c & AUROC"), "{latex}");
-        assert!(latex.contains("ebo & \\textbf{90.00} & 60.00"), "{latex}");
+        assert!(latex.contains("detector & knows & a\\_b & c & AUROC"), "{latex}");
+        assert!(latex.contains("ebo & images & \\textbf{90.00} & 60.00"), "{latex}");
     }
 }

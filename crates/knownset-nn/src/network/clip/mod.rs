@@ -136,7 +136,8 @@ impl Named for Clip {
 pub fn clip_init(spec: &ClipSpec) -> impl Fn(&str, &[usize]) -> Rule + use<> {
     let spec = *spec;
     move |name, shape| {
-        let tower = if name.starts_with("vision_model") || name.starts_with("visual") { spec.vision } else { spec.text };
+        let tower =
+            if name.starts_with("vision_model") || name.starts_with("visual") { spec.vision } else { spec.text };
         let width = tower.width as f64;
         let last = name.trim_end_matches(".weight").rsplit('.').next().unwrap_or_default();
         let normal = |deviation: f64| Rule::Set(Init::Normal(deviation));

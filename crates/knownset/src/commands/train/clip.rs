@@ -1,10 +1,10 @@
 //! Images with captions → a pair of towers, in a folder that `--backbone clip` and transformers open.
 
 use anyhow::Context;
-use knownset_core::{Filter, Preprocess, Resize};
-use knownset_nn::network::{ClipSpec, TowerSpec};
+use knownset_nn::Weights;
+use knownset_nn::clip::{ClipDesign, SPRITE_CLIP};
 use knownset_nn::tokenizer::Tokenizer;
-use knownset_train::{Augment, Contrastive, Optimiser, Schedule, Training};
+use knownset_train::{Augment, Contrastive, Optimiser, RecipeEntry, Schedule, Training};
 use serde_json::json;
 
 use super::{PAD_SHARE, Watch};
@@ -16,54 +16,51 @@ use crate::printer::Printer;
 
 /// What validation asks of an image.
 const PROMPT: &str = "a photo of a {}";
-
 /// One step in so many belongs to the warm-up.
 const WARMUP_SHARE: usize = 20;
 
-pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
-    let tower = |depth| TowerSpec { width: 128, hidden: 512, depth, heads: 4, quick_gelu: true, epsilon: 1e-5 };
-    let spec = ClipSpec { projection: 128, image: 48, patch: 8, vision: tower(4), vocabulary: 1500, context: 32, text: tower(2) };
-    let preprocess = Preprocess {
-        resize: Resize::Shorter { size: 48, filter: Filter::Bicubic },
-        size: 48,
-        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyhow::Result<Status> {
+    let design = match (&args.towers, args.backbone.as_deref()) {
+        (Some(folder), _) => ClipDesign::open(folder)?,
+        (None, None | Some(SPRITE_CLIP)) => ClipDesign::bundled()?,
+        (None, Some(other)) => {
+            anyhow::bail!("the recipe clip trains {SPRITE_CLIP} or the towers of --towers, not {other}")
+        }
     };
+    let ClipDesign { spec, preprocess } = &design;
     let images = Images::open(&args.data, true)?;
     let texts = images.all_texts(printer)?;
     let all = texts.iter().flat_map(|texts| texts.captions.iter().chain(&texts.tags)).map(String::as_str);
     let tokenizer = Tokenizer::train(all, spec.vocabulary, spec.context).context("cannot make a vocabulary")?;
     fs_err::create_dir_all(&args.out)?;
     tokenizer.save(&args.out)?;
-    let data = CaptionedImages::new(&images, &preprocess, &texts, &tokenizer);
+    design.save(&args.out, &tokenizer)?;
+    let data = CaptionedImages::new(&images, preprocess, &texts, &tokenizer);
     let validation = args.val.as_ref().map(|reference| Images::open(reference, true)).transpose()?;
-    let validation = validation.as_ref().map(|images| {
-        let prompts: Result<Vec<Vec<u32>>, _> = images.class_names().iter().map(|name| {
-            let tokens = tokenizer.encode(&PROMPT.replace("{}", &name.replace('-', " ")))?;
-            Ok::<_, anyhow::Error>(tokens.ids[..=tokens.end].to_vec())
-        }).collect();
-        Ok::<_, anyhow::Error>((TrainingImages::new(images, &preprocess), prompts?))
-    });
+    let prompts = |images: &Images| -> anyhow::Result<Vec<Vec<u32>>> {
+        let prompt = |name: &String| PROMPT.replace("{}", &knownset_data::words::spoken(name));
+        let tokens = images.class_names().iter().map(|name| tokenizer.encode(&prompt(name)));
+        Ok(tokens.map(|tokens| tokens.map(|tokens| tokens.ids[..=tokens.end].to_vec())).collect::<Result<_, _>>()?)
+    };
+    let validation =
+        validation.as_ref().map(|images| anyhow::Ok((TrainingImages::new(images, preprocess), prompts(images)?)));
     let validation = validation.transpose()?;
     let task = Contrastive {
-        spec: &spec,
-        preprocess: &preprocess,
+        spec,
+        preprocess,
         data: &data,
         validation: validation.as_ref().map(|(images, prompts)| (images as _, prompts.as_slice())),
-        augment: Augment { pad: (spec.image as u32 / PAD_SHARE) as usize, flip: false },
+        augment: Augment { pad: (preprocess.size / PAD_SHARE) as usize, flip: false },
     };
-    let batch = args.batch_size.unwrap_or(128);
+    let batch = args.batch_size.unwrap_or(64);
+    let (epochs, weight_decay) = (args.epochs, args.weight_decay.unwrap_or(0.1));
+    let warmup = epochs * images.len().div_ceil(batch) / WARMUP_SHARE;
     let training = Training {
         fingerprint: images.fingerprint(),
-        epochs: args.epochs,
+        epochs,
         batch,
-        optimiser: Optimiser::AdamW {
-            beta1: 0.9,
-            beta2: 0.98,
-            epsilon: 1e-6,
-            weight_decay: args.weight_decay.unwrap_or(0.1),
-        },
-        schedule: Schedule { lr: args.lr.unwrap_or(1e-3), warmup: args.epochs * images.len().div_ceil(batch) / WARMUP_SHARE },
+        optimiser: Optimiser::AdamW { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay },
+        schedule: Schedule { lr: args.lr.unwrap_or(1e-3), warmup },
         seed: args.seed,
         out: &args.out,
         resume: args.resume,
@@ -71,8 +68,11 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let mut watch = Watch::new(printer, images.len(), "zero-shot");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);
-    let out = trained.weights.display().to_string();
-    let result = json!({ "out": out, "recipe": "clip", "epochs": trained.epochs });
-    printer.result(&result, || format!("{out}: trained for {} epochs", trained.epochs.len()))?;
+    let weights = args.out.join("model.safetensors");
+    Weights::open(&trained.weights)?.save_half(&weights)?;
+    let out = weights.display().to_string();
+    printer.result(&json!({ "out": out, "recipe": recipe.name, "epochs": trained.epochs }), || {
+        format!("{out}: trained for {} epochs", trained.epochs.len())
+    })?;
     Ok(Status::Done)
 }

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let names = || RECIPES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
     let recipe = find(&args.recipe).with_context(|| format!("no recipe {:?}; there are: {}", args.recipe, names()))?;
     match recipe.name {
-        "clip" => clip::run(args, printer),
+        "clip" => clip::run(args, recipe, printer),
         _ => classifier::run(args, recipe, printer),
     }
 }
