@@ -12,9 +12,10 @@ use super::mechanisms::{Cosines, Mechanisms};
 use super::modalities::Modality;
 use super::sensitivity::{Sensitivity, Side, Summary};
 use super::wordings::Group;
-use super::{Figures, Findings};
+use super::{Figures, Findings, Kind, SetRecord};
 use crate::report::html::{environment, percent};
 use crate::report::{charts, svg};
+use crate::results::Skipped;
 
 /// Sets that have a colour on the page.
 const COLOURS: usize = 9;
@@ -174,13 +175,13 @@ fn sensitivity(found: &Sensitivity) -> Vec<Grid> {
 /// The self-contained page.
 fn page(findings: &Findings, cosines: Option<&Cosines>) -> anyhow::Result<String> {
     let environment = environment("probe.html", include_str!("probe.html.jinja"))?;
-    let sets: Vec<&str> = findings.sets.iter().map(|set| set.name.as_str()).collect();
+    let sets: Vec<String> = findings.sets.iter().take(COLOURS).map(|set| set.name.clone()).collect();
     let all = |grids: Vec<Grid>| grids.iter().map(Grid::context).collect::<Vec<_>>();
     Ok(environment.get_template("probe.html")?.render(context! {
         title => "Probe of a model that reads words",
         subtitle => format!("{}, {} classes in words", findings.backbone, findings.known.classes.len()),
-        sets => sets.iter().take(COLOURS).collect::<Vec<_>>(),
-        records => findings.sets.iter().map(|set| Value::from_serialize(set)).collect::<Vec<_>>(),
+        sets,
+        records => findings.sets.iter().map(record).collect::<Vec<_>>(),
         mechanisms => findings.mechanisms.as_ref().map(|found| context! {
             grids => all(mechanisms(found)),
             plots => cosines.map(plots),
@@ -189,7 +190,7 @@ fn page(findings: &Findings, cosines: Option<&Cosines>) -> anyhow::Result<String
             bars => Value::from_safe_string(bars(found)),
             grids => found.iter().map(|one| context! {
                 table => modality(one)[0].context(),
-                skipped => Value::from_serialize(&one.skipped),
+                skipped => one.skipped.iter().map(skipped).collect::<Vec<_>>(),
             }).collect::<Vec<_>>(),
         }),
         sensitivity => findings.sensitivity.as_ref().map(|found| context! {
@@ -200,10 +201,23 @@ fn page(findings: &Findings, cosines: Option<&Cosines>) -> anyhow::Result<String
     })?)
 }
 
+fn record(set: &SetRecord) -> Value {
+    let kind = match set.kind {
+        Kind::Id => "known",
+        Kind::Near => "near",
+        Kind::Far => "far",
+    };
+    context! { name => set.name.as_str(), kind, reference => set.reference.as_str(), images => set.images }
+}
+
+fn skipped(skipped: &Skipped) -> Value {
+    context! { detector => skipped.detector.as_str(), why => skipped.why.as_str() }
+}
+
 fn plots(cosines: &Cosines) -> Vec<Value> {
     let plot = |title: &str, keys: &[&str], sets: &[&[f64]], label: &str| {
         let svg = Value::from_safe_string(svg::densities(sets, label, "share"));
-        context! { title => title, keys => keys, svg => svg }
+        context! { title, keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>(), svg }
     };
     let nearness: Vec<&[f64]> = cosines.nearness.iter().take(COLOURS).map(Vec::as_slice).collect();
     vec![
@@ -251,12 +265,10 @@ fn detector(found: &Sensitivity, index: usize) -> Value {
     let mut strips: Vec<(String, Vec<f64>)> = Vec::new();
     for prompt in &found.prompts {
         let auroc = prompt.figures[index].auroc;
-        match prompt.seed {
-            None => strips.push((prompt.template.clone(), vec![auroc])),
-            Some(_) if strips.last().is_some_and(|(name, _)| name == prompt.group.name()) => {
-                strips.extend(strips.pop().map(|(name, values)| (name, [values, vec![auroc]].concat())));
-            }
-            Some(_) => strips.push((prompt.group.name().to_owned(), vec![auroc])),
+        let name = if prompt.seed.is_none() { &prompt.template } else { prompt.group.name() };
+        match strips.last_mut().filter(|(last, _)| prompt.seed.is_some() && last == name) {
+            Some((_, values)) => values.push(auroc),
+            None => strips.push((name.to_owned(), vec![auroc])),
         }
     }
     for (side, name) in SIDES {
