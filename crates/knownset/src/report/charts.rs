@@ -60,7 +60,7 @@ pub(crate) fn heat_map(columns: &[String], rows: &[(String, Vec<Option<f64>>)]) 
             let x = MARGIN.0 + column as f64 * CELL.0;
             let _ = write!(
                 svg,
-                "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\" fill=\"{}\"/>\
+                "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\" style=\"fill:{}\"/>\
                  <text class=\"tick\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{:+.1}</text>",
                 CELL.0 - 2.0,
                 CELL.1 - 2.0,
