@@ -332,8 +332,8 @@ pub(crate) struct Words {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     pub(crate) shuffles: usize,
     /// Seed of whatever words are joined or shuffled by chance
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) words_seed: u64,
+    #[arg(long = "words-seed", value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 impl Default for Words {
@@ -346,7 +346,7 @@ impl Default for Words {
             without: Vec::new(),
             outliers: None,
             shuffles: 10,
-            words_seed: 0,
+            seed: 0,
         }
     }
 }
@@ -397,7 +397,8 @@ pub(crate) struct Zeroshot {
     /// Comma-separated detectors [default: mcm; with --ood zero-shot, all that read words]
     #[arg(long, value_name = "LIST")]
     pub(crate) detectors: Option<String>,
-    /// Folder for report.html, words.json, results.{json,csv,md,tex} and the scores
+    /// Folder for report.html, results.{json,csv,md,tex}, the scores, words.json, and known.safetensors: the known set in
+    /// words, which fit takes as --train
     #[arg(long, value_name = "DIR", requires = "ood")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]

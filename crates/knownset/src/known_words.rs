@@ -197,7 +197,7 @@ impl Builder<'_> {
         let dropped = |list: &WordList| CSP_WITHOUT.contains(&list.name.as_str());
         let lists = self.corpus.iter().flat_map(Corpus::lists).filter(|list| !dropped(list));
         let (mut nouns, mut pairs) = (Vec::new(), Vec::new());
-        let mut random = ChaCha8Rng::seed_from_u64(self.args.words_seed);
+        let mut random = ChaCha8Rng::seed_from_u64(self.args.seed);
         for list in lists {
             match list.part {
                 PartOfSpeech::Noun => nouns.extend(list.words.iter().cloned()),
@@ -225,9 +225,8 @@ impl Builder<'_> {
         parts: &[Range<usize>],
     ) -> anyhow::Result<()> {
         let classes = &self.prompts[CLASSES];
-        let measured = mining.measure(classes, rows, None, |_| match STOP.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        let measured = mining.measure(classes, rows, None, |_| {
+            if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         let mut kept = Vec::new();
         for part in parts {
@@ -256,7 +255,7 @@ impl Builder<'_> {
         let mut texts = Vec::new();
         for round in 0..self.args.shuffles {
             for class in &self.record.classes {
-                let seed = self.args.words_seed.wrapping_add(round as u64);
+                let seed = self.args.seed.wrapping_add(round as u64);
                 let text = Perturbation::WordOrder.apply(template, class, seed)?;
                 texts.push(text.unwrap_or_else(|| fill(template, class)));
             }

@@ -29,7 +29,7 @@ impl Printer {
         }
     }
 
-    /// Progress over `total` images: a bar with rate and remaining time on a terminal, a line every ten seconds
+    /// Progress over `total` images or texts: a bar with rate and remaining time on a terminal, a line every ten seconds
     /// elsewhere.
     pub(crate) fn progress(self, what: &str, total: usize) -> Progress {
         let bar = if self.quiet || !std::io::stderr().is_terminal() {
@@ -74,7 +74,7 @@ struct Spoken {
 }
 
 impl Progress {
-    /// Counts finished images.
+    /// Counts what is finished.
     pub(crate) fn advance(&self, count: usize) {
         self.bar.inc(count as u64);
         let Ok(mut spoken) = self.spoken.lock() else { return };
@@ -85,7 +85,7 @@ impl Progress {
             let rate = spoken.done as f64 / elapsed.as_secs_f64();
             let left = self.total.saturating_sub(spoken.done) as f64 / rate;
             let (what, done, total) = (&self.what, spoken.done, self.total);
-            self.printer.note(format!("{what}: {done}/{total}, {rate:.0} images/s, {left:.0} s left"));
+            self.printer.note(format!("{what}: {done}/{total}, {rate:.0}/s, {left:.0} s left"));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Array2, s};
 
 use super::{Cache, ExtractError, Extracted, PART};
 use crate::clip::Clip;
@@ -28,7 +28,7 @@ impl TextExtraction<'_> {
             hasher.field(text.as_bytes());
         }
         let store = self.cache.map(|cache| cache.features(&hasher.finish()));
-        let mut parts = vec![Array2::zeros((0, self.clip.spec().projection))];
+        let mut all = Array2::zeros((texts.len(), self.clip.spec().projection));
         for start in (0..texts.len()).step_by(PART) {
             let rows = start..(start + PART).min(texts.len());
             let kept = store.as_ref().map(|store| store.read(&rows)).transpose()?.flatten();
@@ -41,13 +41,12 @@ impl TextExtraction<'_> {
                 }
                 embedding
             };
-            parts.push(embedding);
+            all.slice_mut(s![rows.clone(), ..]).assign(&embedding);
             if (self.progress)(rows.len()).is_break() && rows.end < texts.len() {
                 return Err(ExtractError::Stopped { done: rows.end, total: texts.len() });
             }
         }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        Ok(concatenate(Axis(0), &views).expect("one tower gives one width"))
+        Ok(all)
     }
 }
 

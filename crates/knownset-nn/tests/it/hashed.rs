@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use knownset_nn::network::{ResNet, Vit, shapes};
-use knownset_nn::{Architecture, BackboneEntry, HostTensor, Weights};
+use knownset_nn::{Architecture, BACKBONES, BackboneEntry, HostTensor, Weights};
 use ndarray::Array4;
 
 /// Classes of the networks made here.
@@ -52,12 +52,18 @@ pub(crate) fn value(name: &str, shape: &[usize]) -> HostTensor {
     HostTensor { shape: shape.to_vec(), values }
 }
 
+/// The backbones with a head.
+pub(crate) fn classifiers() -> impl Iterator<Item = &'static BackboneEntry> {
+    BACKBONES.iter().copied().filter(|entry| entry.architecture != Architecture::Clip)
+}
+
 /// Every tensor of a backbone with [`CLASSES`] classes.
 pub(crate) fn tensors(entry: &BackboneEntry) -> BTreeMap<String, HostTensor> {
     let device = Device::flex();
     let shapes = match entry.architecture {
         Architecture::ResNet(spec) => shapes(&ResNet::new(spec, CLASSES, &device)),
         Architecture::Vit(spec) => shapes(&Vit::new(spec, CLASSES, &device)),
+        Architecture::Clip => unreachable!("towers have references of their own"),
     };
     shapes.into_iter().map(|(name, shape)| (name.clone(), value(&name, &shape))).collect()
 }

@@ -2,14 +2,14 @@
 
 use knownset_nn::{BACKBONES, Weights, frozen};
 
-use crate::hashed::{CLASSES, golden, images, relative_error, tensors};
+use crate::hashed::{CLASSES, classifiers, golden, images, relative_error, tensors};
 
 const TOLERANCE: f32 = 1e-4;
 
 #[test]
 fn every_backbone_agrees_with_pytorch() {
     let golden = golden("backbones.safetensors");
-    for entry in BACKBONES {
+    for entry in classifiers() {
         // The ImageNet ResNets are compared on 64x64 images: they take any size and the reference stays quick.
         let side = if entry.name.starts_with("resnet") { entry.preprocess.size.min(64) } else { entry.preprocess.size };
         let backbone = frozen(entry, &Weights::from_tensors(tensors(entry))).unwrap();

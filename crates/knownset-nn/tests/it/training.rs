@@ -3,14 +3,14 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use knownset_nn::network::{ResNet, ResNetSpec, Vit, initialise, load, to_weights};
-use knownset_nn::{Architecture, BACKBONES, Weights, find, frozen};
+use knownset_nn::{Architecture, Weights, find, frozen};
 
-use crate::hashed::{CLASSES, hashed_f32, images, relative_error, tensors};
+use crate::hashed::{CLASSES, classifiers, hashed_f32, images, relative_error, tensors};
 
 fn sprite() -> ResNetSpec {
     match find("sprite-resnet").unwrap().architecture {
         Architecture::ResNet(spec) => spec,
-        Architecture::Vit(_) => unreachable!(),
+        Architecture::Vit(_) | Architecture::Clip => unreachable!(),
     }
 }
 
@@ -20,13 +20,14 @@ fn batch(device: &Device) -> Tensor<4> {
 
 #[test]
 fn names_and_values_survive_module_and_back() {
-    for entry in BACKBONES.iter().filter(|entry| !entry.name.ends_with("101") && !entry.name.contains("small")) {
+    for entry in classifiers().filter(|entry| !entry.name.ends_with("101") && !entry.name.contains("small")) {
         let weights = Weights::from_tensors(tensors(entry));
         let back = match entry.architecture {
             Architecture::ResNet(spec) => {
                 to_weights(&load(ResNet::new(spec, CLASSES, &Device::flex()), &weights).unwrap())
             }
             Architecture::Vit(spec) => to_weights(&load(Vit::new(spec, CLASSES, &Device::flex()), &weights).unwrap()),
+            Architecture::Clip => unreachable!(),
         };
         assert!(back.iter().eq(weights.iter()), "{}", entry.name);
     }

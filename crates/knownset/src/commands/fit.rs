@@ -24,8 +24,9 @@ pub(super) fn run(args: &Fit, printer: Printer) -> anyhow::Result<Status> {
     let fitted = Fitted::fit(chosen, &input).with_context(|| format!("cannot fit {chosen}"))?;
     fitted.save(&args.out)?;
     let (out, n, params) = (args.out.display().to_string(), train.features.len(), fitted.params());
-    printer.result(&json!({"out": out, "detector": fitted.info().name, "params": params, "n": n}), || {
-        format!("{out}: {chosen} fitted on {n} images")
+    printer.result(&json!({"out": out, "detector": fitted.info().name, "params": params, "n": n}), || match n {
+        0 => format!("{out}: {chosen} fitted on {} classes given in words", train.features.classes()),
+        _ => format!("{out}: {chosen} fitted on {n} images"),
     })?;
     Ok(Status::Done)
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use comfy_table::{Table, presets};
+use knownset_core::write_features;
 use knownset_detect::{Chosen, FitInput, Fitted, select};
 use serde::Serialize;
 
@@ -80,6 +81,7 @@ pub(super) fn run(args: &Zeroshot, printer: Printer) -> anyhow::Result<Status> {
     if let Some(folder) = &args.out {
         let subtitle = format!("{} classes given in words, {}", classes.len(), args.words.templates);
         bench::write(folder, "Zero-shot detection", &subtitle, &sets, &outcome)?;
+        write_features(&folder.join("known.safetensors"), &known.features)?;
         let words = serde_json::to_vec_pretty(&known.record)?;
         knownset_core::write_atomically(&folder.join("words.json"), |out| out.write_all(&words))?;
         printer.note(format!("wrote {}", folder.join("report.html").display()));

@@ -10,3 +10,4 @@ mod real;
 mod util;
 mod workspace;
 mod world;
+mod zeroshot;
