@@ -138,9 +138,10 @@ pub(super) fn run(args: &Probe, printer: Printer) -> anyhow::Result<Status> {
             modalities = Some(timed(&mut timing, "modalities", || modalities::compare(&session, read))?);
         }
     }
-    let sensitivity = match wanted(Part::Sensitivity) {
-        true => Some(timed(&mut timing, "sensitivity", || sensitivity::measure(&session))?),
-        false => None,
+    let sensitivity = if wanted(Part::Sensitivity) {
+        Some(timed(&mut timing, "sensitivity", || sensitivity::measure(&session))?)
+    } else {
+        None
     };
     let Session { towers, known, sets, .. } = session;
     let backbone = towers.clip().origin().backbone.clone();

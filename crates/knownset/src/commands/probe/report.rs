@@ -73,8 +73,8 @@ pub(super) fn terminal(findings: &Findings) -> String {
 fn grids(findings: &Findings) -> Vec<Grid> {
     let mut grids = Vec::new();
     grids.extend(findings.mechanisms.iter().flat_map(mechanisms));
-    grids.extend(findings.modalities.iter().flatten().flat_map(modality));
-    grids.extend(findings.sensitivity.iter().flat_map(sensitivity));
+    grids.extend(findings.modalities.iter().flatten().map(modality));
+    grids.extend(findings.sensitivity.iter().map(sensitivity));
     grids
 }
 
@@ -121,7 +121,7 @@ fn row(name: &str, found: Option<&Distribution>) -> Vec<String> {
     [name.to_owned(), found.n.to_string()].into_iter().chain(numbers).collect()
 }
 
-fn modality(found: &Modality) -> Vec<Grid> {
+fn modality(found: &Modality) -> Grid {
     let accuracy = found.accuracy.map(|value| format!(", accuracy {} %", percent(value))).unwrap_or_default();
     let penalty = found.l2.map(|l2| format!(", L2 {l2:e}")).unwrap_or_default();
     let cells = |name: &str, information: String, near: Option<Figures>, far: Option<Figures>| {
@@ -136,7 +136,7 @@ fn modality(found: &Modality) -> Vec<Grid> {
     rows.push(cells("median", String::new(), found.near.median, found.far.median));
     let title = format!("{} ({}{accuracy}{penalty})", found.name, found.backbone);
     let header = ["detector", "told", "near AUROC", "near FPR95", "far AUROC", "far FPR95"];
-    vec![Grid::new(title, &header, rows)]
+    Grid::new(title, &header, rows)
 }
 
 /// The name of what a detector was told, as JSON has it.
@@ -144,7 +144,7 @@ fn told(information: knownset_detect::Information) -> String {
     serde_json::to_value(information).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn sensitivity(found: &Sensitivity) -> Vec<Grid> {
+fn sensitivity(found: &Sensitivity) -> Grid {
     let spread = |found: Option<&Distribution>| match found {
         Some(found) => [found.min, found.mean, found.max, found.std].map(percent).to_vec(),
         None => vec!["–".to_owned(); 4],
@@ -169,32 +169,31 @@ fn sensitivity(found: &Sensitivity) -> Vec<Grid> {
     let clean = |summary: &Summary| format!("{} {}", summary.detector, percent(summary.clean.auroc));
     let clean = found.summary.iter().map(clean).collect::<Vec<_>>().join(", ");
     let title = format!("Sensitivity: AUROC over wordings and over corruptions; clean {clean}");
-    vec![Grid::new(title, &["", "min", "mean", "max", "std", "asymmetry"], rows)]
+    Grid::new(title, &["", "min", "mean", "max", "std", "asymmetry"], rows)
 }
 
 /// The self-contained page.
 fn page(findings: &Findings, cosines: Option<&Cosines>) -> anyhow::Result<String> {
     let environment = environment("probe.html", include_str!("probe.html.jinja"))?;
     let sets: Vec<String> = findings.sets.iter().take(COLOURS).map(|set| set.name.clone()).collect();
-    let all = |grids: Vec<Grid>| grids.iter().map(Grid::context).collect::<Vec<_>>();
     Ok(environment.get_template("probe.html")?.render(context! {
         title => "Probe of a model that reads words",
         subtitle => format!("{}, {} classes in words", findings.backbone, findings.known.classes.len()),
         sets,
         records => findings.sets.iter().map(record).collect::<Vec<_>>(),
         mechanisms => findings.mechanisms.as_ref().map(|found| context! {
-            grids => all(mechanisms(found)),
+            grids => mechanisms(found).iter().map(Grid::context).collect::<Vec<_>>(),
             plots => cosines.map(plots),
         }),
         modalities => findings.modalities.as_ref().map(|found| context! {
             bars => Value::from_safe_string(bars(found)),
             grids => found.iter().map(|one| context! {
-                table => modality(one)[0].context(),
+                table => modality(one).context(),
                 skipped => one.skipped.iter().map(skipped).collect::<Vec<_>>(),
             }).collect::<Vec<_>>(),
         }),
         sensitivity => findings.sensitivity.as_ref().map(|found| context! {
-            grids => all(sensitivity(found)),
+            table => sensitivity(found).context(),
             detectors => (0..found.summary.len()).map(|index| detector(found, index)).collect::<Vec<_>>(),
         }),
         version => env!("CARGO_PKG_VERSION"),
