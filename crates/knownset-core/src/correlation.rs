@@ -8,7 +8,7 @@
 pub fn spearman(left: &[f64], right: &[f64]) -> Option<f64> {
     assert_eq!(left.len(), right.len(), "pairs");
     let (left, right) = (ranks(left), ranks(right));
-    let middle = (left.len() as f64 + 1.0) / 2.0;
+    let middle = f64::midpoint(left.len() as f64, 1.0);
     let (mut product, mut squares) = (0.0, [0.0, 0.0]);
     for (left, right) in left.iter().zip(&right) {
         let (left, right) = (left - middle, right - middle);
@@ -28,7 +28,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut before = 0;
     for group in order.chunk_by(|&a, &b| values[a] == values[b]) {
         for &index in group {
-            ranks[index] = before as f64 + (group.len() as f64 + 1.0) / 2.0;
+            ranks[index] = before as f64 + f64::midpoint(group.len() as f64, 1.0);
         }
         before += group.len();
     }

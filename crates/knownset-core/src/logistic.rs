@@ -125,7 +125,9 @@ fn check(rows: ArrayView2<'_, f32>, labels: &[usize], classes: usize, l2: f64) -
         return Err(LogisticError::NotFinite(row));
     }
     let mut found = vec![false; classes];
-    labels.iter().for_each(|&label| found[label] = true);
+    for &label in labels {
+        found[label] = true;
+    }
     match found.iter().position(|found| !found) {
         Some(class) => Err(LogisticError::NoRow(class)),
         None => Ok(()),
