@@ -5,10 +5,13 @@
 //! Scores in this project are **higher = more in-distribution**, everywhere.
 
 pub mod calibration;
+mod correlation;
 pub mod digest;
+mod distribution;
 mod feature_file;
 mod features;
 pub mod linalg;
+pub mod logistic;
 pub mod metrics;
 pub mod moments;
 pub mod neighbours;
@@ -18,6 +21,8 @@ mod score_file;
 pub mod state;
 mod tensor_file;
 
+pub use correlation::spearman;
+pub use distribution::Distribution;
 pub use feature_file::{FeatureFileError, read_features, write_features};
 pub use features::{Features, FeaturesError, Head, Origin, OriginMismatch, UNKNOWN_LABEL};
 pub use preprocess::{Filter, Preprocess, Resize};

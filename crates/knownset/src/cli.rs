@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use knownset_data::corruptions::Severity;
 use knownset_detect::{Ratio, Stream};
 
 /// Tell whether an image belongs to what a model knows.
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     EmbedText(EmbedText),
     /// Label and score images by class names alone; with --ood, compare zero-shot detectors
     Zeroshot(Zeroshot),
+    /// Why, and how firmly, towers that read words tell unknown images: alignment, other modalities, sensitivity
+    Probe(Probe),
     /// List the detectors, or explain one
     Detectors(List),
     /// List the backbones, or explain one
@@ -407,6 +410,63 @@ pub(crate) struct Zeroshot {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Probe {
+    #[command(flatten)]
+    pub(crate) towers: TowersArgs,
+    #[command(flatten)]
+    pub(crate) words: Words,
+    /// In-distribution test images, labelled if accuracy is to be told
+    #[arg(long, value_name = "REF")]
+    pub(crate) id: String,
+    /// Unknown images that look like the known set; repeat for several sets
+    #[arg(long, value_name = "NAME=REF", value_parser = named, required_unless_present = "far")]
+    pub(crate) near: Vec<(String, String)>,
+    /// Unknown images of another kind; repeat for several sets
+    #[arg(long, value_name = "NAME=REF", value_parser = named)]
+    pub(crate) far: Vec<(String, String)>,
+    /// Labelled images of the known set, to train a linear probe on
+    #[arg(long, value_name = "REF")]
+    pub(crate) train: Option<String>,
+    /// A classifier of the same classes to compare with, such as sprite-resnet
+    #[arg(long, value_name = "BACKBONE[=WEIGHTS]", requires = "train", value_parser = supervised)]
+    pub(crate) supervised: Option<(String, Option<PathBuf>)>,
+    /// Single templates whose scores are compared: a name or a file, as --templates
+    #[arg(long, value_name = "NAME|FILE", default_value = "sensitivity")]
+    pub(crate) templates_compared: String,
+    /// What to look at
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "mechanisms,modalities,sensitivity")]
+    pub(crate) parts: Vec<Part>,
+    /// Kinds of corruption, or all
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "all")]
+    pub(crate) corruptions: Vec<String>,
+    /// Severities of corruption, 1 to 5
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,3,4,5")]
+    pub(crate) severities: Vec<Severity>,
+    /// Images drawn from each set, 0 for all [default: 200 for sensitivity, all for the other parts]
+    #[arg(long, value_name = "N")]
+    pub(crate) images: Option<usize>,
+    /// Detectors whose sensitivity is measured
+    #[arg(long, value_name = "LIST", default_value = "mcm,neglabel")]
+    pub(crate) detectors: String,
+    /// Folder for report.html and probe.json
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// A part of the probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Cosines of images and words
+    Mechanisms,
+    /// Words against a linear probe and a supervised network
+    Modalities,
+    /// Corrupted images and other prompts
+    Sensitivity,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct List {
     /// Explain this one
     #[arg(value_name = "NAME")]
@@ -431,6 +491,14 @@ fn named(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.into(), value.into())),
         _ => Err("expected NAME=FILE, such as textures=textures.safetensors".into()),
+    }
+}
+
+fn supervised(text: &str) -> Result<(String, Option<PathBuf>), String> {
+    match text.split_once('=') {
+        None => Ok((text.into(), None)),
+        Some((name, weights)) if !name.is_empty() && !weights.is_empty() => Ok((name.into(), Some(weights.into()))),
+        Some(_) => Err("expected BACKBONE or BACKBONE=WEIGHTS, such as resnet50=weights.safetensors".into()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
-use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Texts, load, rgb};
+use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
 use knownset_nn::{Architecture, LoadedBackbone, load_backbone};
 use knownset_train::Labelled;
@@ -46,6 +46,14 @@ impl Images {
         let policy = if strict { DecodePolicy::Strict } else { DecodePolicy::PilLenient };
         let source = parsed.open().with_context(|| format!("cannot open {reference}"))?;
         Ok(Self { reference: parsed.to_string(), source, policy })
+    }
+
+    /// So many of the images, drawn by chance, always the same; all if there are no more.
+    pub(crate) fn at_most(self, count: usize) -> Self {
+        if self.len() <= count {
+            return self;
+        }
+        Self { source: Box::new(Subset::new(self.source, count, 0)), ..self }
     }
 
     /// Number of images.

@@ -13,7 +13,7 @@ use knownset_detect::Chosen;
 use knownset_detect::mining::Mining;
 use knownset_nn::clip::Clip;
 use knownset_nn::extract::Cache;
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -265,10 +265,11 @@ impl Builder<'_> {
 }
 
 /// Rows of `[n * m, d]` made unit length and averaged, m at a time: `[n, d]`.
-fn mean_of(rows: ArrayView2<'_, f32>, m: usize) -> anyhow::Result<Array2<f32>> {
+pub(crate) fn mean_of(rows: ArrayView2<'_, f32>, m: usize) -> anyhow::Result<Array2<f32>> {
     let unit = unit_rows(&rows.to_owned()).map_err(|row| anyhow::anyhow!("the embedding of text {row} is zero"))?;
-    let means: Vec<Array1<f64>> =
-        unit.axis_chunks_iter(Axis(0), m).filter_map(|rows| rows.mean_axis(Axis(0))).collect();
-    let views: Vec<_> = means.iter().map(|mean| mean.view()).collect();
-    Ok(ndarray::stack(Axis(0), &views)?.mapv(|value| value as f32))
+    let mut means = Array2::zeros((unit.nrows() / m, unit.ncols()));
+    for (mut mean, rows) in means.outer_iter_mut().zip(unit.axis_chunks_iter(Axis(0), m)) {
+        mean.assign(&(rows.sum_axis(Axis(0)) / m as f64).mapv(|value| value as f32));
+    }
+    Ok(means)
 }

@@ -87,6 +87,11 @@ impl Towers {
         Self { images: clip.image_tower(patches), clip }
     }
 
+    /// The same towers, with or without features of the patches.
+    pub(crate) fn with_patches(&self, patches: bool) -> Self {
+        Self { images: self.clip.image_tower(patches), clip: Arc::clone(&self.clip) }
+    }
+
     pub(crate) fn clip(&self) -> &Clip {
         &self.clip
     }
@@ -113,7 +118,8 @@ impl Towers {
         Ok(Set { features, images: Some(images), counts: Some(counts) })
     }
 
-    fn logits(&self, features: &Features, known: &Features) -> anyhow::Result<Array2<f32>> {
+    /// `[n, K]`: cosines of the images with the known classes, times the learned scale.
+    pub(crate) fn logits(&self, features: &Features, known: &Features) -> anyhow::Result<Array2<f32>> {
         let classes = known.unit_prompts(CLASSES)?.context("there are no class prompts")?;
         let embedding = features.embedding.as_ref().context("the image tower gave no embedding")?;
         let unit =

@@ -9,6 +9,7 @@ mod eval;
 mod extract;
 mod fit;
 mod lists;
+mod probe;
 mod score;
 mod train;
 mod zeroshot;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: Command, printer: Printer) -> anyhow::Result<Status> 
         Command::Train(args) => train::run(&args, printer),
         Command::EmbedText(args) => embed_text::run(&args, printer),
         Command::Zeroshot(args) => zeroshot::run(&args, printer),
+        Command::Probe(args) => probe::run(&args, printer),
         Command::Detectors(args) => lists::detectors(&args, printer),
         Command::Backbones(args) => lists::backbones(&args, printer),
         Command::Datasets(args) => lists::datasets(&args, printer),

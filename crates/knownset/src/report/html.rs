@@ -65,11 +65,18 @@ impl Gallery {
     }
 }
 
+/// Templates of one page, which may include the style all pages share.
+pub(crate) fn environment<'a>(name: &'a str, page: &'a str) -> anyhow::Result<Environment<'a>> {
+    let mut environment = Environment::new();
+    environment.add_template("style.css", include_str!("style.css.jinja"))?;
+    environment.add_template(name, page)?;
+    Ok(environment)
+}
+
 impl Report<'_> {
     /// The page.
     pub(crate) fn render(&self) -> anyhow::Result<String> {
-        let mut environment = Environment::new();
-        environment.add_template("report.html", include_str!("report.html.jinja"))?;
+        let environment = environment("report.html", include_str!("report.html.jinja"))?;
         let leaderboard = self.results.leaderboard();
         let sets = self.results.ood_sets();
         let best = leaderboard.first().ok_or_else(|| anyhow::anyhow!("no detector gave a result"))?;
@@ -149,12 +156,12 @@ fn board_row(summary: &Summary<'_>, sets: &[&str]) -> minijinja::Value {
     }
 }
 
-fn percent(value: f64) -> String {
+pub(crate) fn percent(value: f64) -> String {
     format!("{:.1}", 100.0 * value)
 }
 
 /// From red at chance and below over white at 0.75 to green at 1.
-fn heat(auroc: f64) -> String {
+pub(crate) fn heat(auroc: f64) -> String {
     let position = (auroc.clamp(0.5, 1.0) - 0.75) / 0.25;
     let (hue, strength) = if position < 0.0 { (12, -position) } else { (145, position) };
     format!("hsl({hue} 60% 45% / {:.2})", 0.38 * strength)

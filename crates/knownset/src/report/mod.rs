@@ -1,7 +1,8 @@
 //! What a benchmark leaves behind: tables and a page.
 
+pub(crate) mod charts;
 pub(crate) mod html;
-mod svg;
+pub(crate) mod svg;
 pub(crate) mod tables;
 
 use std::path::Path;

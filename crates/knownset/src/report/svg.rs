@@ -15,11 +15,11 @@ const BINS: usize = 48;
 const POINTS: usize = 200;
 
 /// Where data coordinates in 0–1 land on the page.
-fn place(x: f64, y: f64) -> (f64, f64) {
+pub(super) fn place(x: f64, y: f64) -> (f64, f64) {
     (LEFT + x * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y * (HEIGHT - TOP - BOTTOM))
 }
 
-fn frame(x_label: &str, y_label: &str, x_ticks: &[(f64, String)], y_ticks: &[(f64, String)]) -> String {
+pub(super) fn frame(x_label: &str, y_label: &str, x_ticks: &[(f64, String)], y_ticks: &[(f64, String)]) -> String {
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
     for (x, text) in x_ticks {
         let ((x, y), (_, top)) = (place(*x, 0.0), place(0.0, 1.0));
@@ -54,6 +54,11 @@ fn frame(x_label: &str, y_label: &str, x_ticks: &[(f64, String)], y_ticks: &[(f6
 /// Densities of the scores of each set, the first being in-distribution; between the 0.5 % and 99.5 % quantiles of
 /// all scores, what lies outside counted in the outermost bars.
 pub(crate) fn histogram(sets: &[&[f64]]) -> String {
+    densities(sets, "score (higher = more in-distribution)", "share of images")
+}
+
+/// As [`histogram`], of any numbers.
+pub(crate) fn densities(sets: &[&[f64]], x_label: &str, y_label: &str) -> String {
     let mut all: Vec<f64> = sets.iter().flat_map(|set| set.iter().copied()).filter(|score| score.is_finite()).collect();
     all.sort_by(f64::total_cmp);
     let quantile =
@@ -63,7 +68,7 @@ pub(crate) fn histogram(sets: &[&[f64]]) -> String {
     let bars: Vec<[f64; BINS]> = sets.iter().map(|set| bars(set, low, span)).collect();
     let tallest = bars.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
     let ticks: Vec<_> = [0.0, 0.25, 0.5, 0.75, 1.0].iter().map(|&x| (x, short(low + x * span))).collect();
-    let mut svg = frame("score (higher = more in-distribution)", "share of images", &ticks, &[]);
+    let mut svg = frame(x_label, y_label, &ticks, &[]);
     for (index, bars) in bars.iter().enumerate() {
         let (start, base) = place(0.0, 0.0);
         let mut path = format!("M{start:.1} {base:.1}");
@@ -87,7 +92,7 @@ fn bars(scores: &[f64], low: f64, span: f64) -> [f64; BINS] {
 }
 
 /// A number in at most about five characters.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         size if !(1e-3..1e5).contains(&size) => format!("{value:.1e}"),
