@@ -305,7 +305,7 @@ pub(crate) struct TowersArgs {
     /// Towers by name: sprite-clip, which is bundled, or clip with --weights
     #[arg(long, value_name = "NAME", default_value = "sprite-clip")]
     pub(crate) backbone: String,
-    /// A CLIP checkpoint's folder (Hugging Face, OpenAI or OpenCLIP layout), or hf:ORGANISATION/NAME[@REVISION]
+    /// A CLIP checkpoint's folder (Hugging Face, OpenAI or OpenCLIP layout), or hf:ORGANISATION/NAME, with @REVISION behind it for other than main
     #[arg(long, value_name = "DIR", requires = "backbone")]
     pub(crate) weights: Option<PathBuf>,
 }

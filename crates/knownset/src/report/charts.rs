@@ -30,7 +30,7 @@ pub(crate) fn grouped_bars(groups: &[(&str, Vec<Option<f64>>)], y_label: &str) -
                 svg,
                 "<path class=\"area set-{series}\" d=\"M{left:.1} {bottom:.1}V{top:.1}H{right:.1}V{bottom:.1}Z\"/>\
                  <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                (left + right) / 2.0,
+                f64::midpoint(left, right),
                 top - 3.0,
                 percent(value)
             );

@@ -109,12 +109,11 @@ impl Scorers {
     pub(super) fn compare(&self, id: &Scored<'_>, ood: &[Scored<'_>]) -> anyhow::Result<Vec<Figures>> {
         let detector = |(index, fitted): (usize, &Fitted)| {
             let against = |ood: &Scored<'_>| {
-                let metrics = match (&id.scores[index], &ood.scores[index]) {
-                    (Some(id), Some(ood)) => Metrics::new(id, ood)?,
-                    _ => {
-                        let both = fitted.score_against(id.features, ood.features, &Stream::default())?;
-                        Metrics::new(&both.id, &both.ood)?
-                    }
+                let metrics = if let (Some(id), Some(ood)) = (&id.scores[index], &ood.scores[index]) {
+                    Metrics::new(id, ood)?
+                } else {
+                    let both = fitted.score_against(id.features, ood.features, &Stream::default())?;
+                    Metrics::new(&both.id, &both.ood)?
                 };
                 Ok(Figures::of(&metrics))
             };
