@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::design::ClipDesign;
+use super::layouts::{self, Layout};
 use super::{Clip, ClipError};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
@@ -29,6 +30,7 @@ impl Clip {
         let (ClipDesign { spec, preprocess }, end) = ClipDesign::parse(CONFIG, PREPROCESSOR, name)?;
         let tokenizer = Tokenizer::parse(TOKENIZER, spec.context, &name.join("tokenizer.json"))?;
         let weights = Weights::from_bytes(WEIGHTS, &name.join("model.safetensors"))?;
+        let weights = weights.map(|tensors| layouts::to_hugging_face(Layout::HuggingFace, tensors));
         Self::assemble(SPRITE_CLIP, spec, end, &weights, tokenizer, preprocess)
     }
 }

@@ -1,6 +1,6 @@
 //! What a checkpoint folder says beside its weights: the towers' layout and how images become their input.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use knownset_core::{Filter, Preprocess, Resize};
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use super::config::{self, EndToken, Section};
 use super::{ClipError, preprocess};
 use crate::network::{ClipSpec, TowerSpec};
 use crate::tokenizer::Tokenizer;
+use crate::weights::Weights;
 
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
@@ -34,6 +35,19 @@ impl ClipDesign {
         let (spec, end) = config::hugging_face(&Section::parse(config, &name.join(CONFIG))?)?;
         let preprocessor = Section::parse(preprocessor, &name.join(PREPROCESSOR))?;
         Ok((Self { spec, preprocess: preprocess::from_section(&preprocessor, spec.image)? }, end))
+    }
+
+    /// Writes trained weights as `model.safetensors` in float16, the scale a scalar as transformers has it; their path.
+    pub fn save_weights(folder: &Path, weights: Weights) -> Result<PathBuf, ClipError> {
+        let path = folder.join("model.safetensors");
+        let scalar = weights.map(|mut tensors| {
+            if let Some(scale) = tensors.get_mut("logit_scale") {
+                scale.shape.clear();
+            }
+            tensors
+        });
+        scalar.save_half(&path)?;
+        Ok(path)
     }
 
     /// Writes both files, as transformers reads them, for towers whose texts `tokenizer` cuts.

@@ -68,8 +68,7 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
     let mut watch = Watch::new(printer, images.len(), "zero-shot");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);
-    let weights = args.out.join("model.safetensors");
-    Weights::open(&trained.weights)?.save_half(&weights)?;
+    let weights = ClipDesign::save_weights(&args.out, Weights::open(&trained.weights)?)?;
     let out = weights.display().to_string();
     printer.result(&json!({ "out": out, "recipe": recipe.name, "epochs": trained.epochs }), || {
         format!("{out}: trained for {} epochs", trained.epochs.len())
