@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use knownset_core::metrics::Metrics;
 use knownset_core::{Features, ScoreTable};
-use knownset_detect::{Chosen, FitInput, Fitted, Stream, Streamed};
+use knownset_detect::{Chosen, FitInput, Fitted, Information, Stream, Streamed};
 
 use crate::images::STOP;
 use crate::inputs::Set;
@@ -76,9 +76,19 @@ pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow
 
 fn score_all(chosen: &Chosen, input: &FitInput<'_>, sets: &Sets) -> anyhow::Result<DetectorScores> {
     let fitted = Fitted::fit(chosen, input)?;
-    let against = |(name, set): &(String, Set)| {
-        let scores = fitted.score_against(&sets.id.features, &set.features, &sets.stream);
-        scores.with_context(|| format!("cannot score the ID set and {name}"))
+    let id = &sets.id.features;
+    // A row's score depends on other rows only where a detector learns from the stream: else the ID set is scored once.
+    let alone = (fitted.info().information != Information::TestStream).then(|| fitted.score(id)).transpose();
+    let alone = alone.context("cannot score the ID set")?;
+    let against = |(name, set): &(String, Set)| -> anyhow::Result<Streamed> {
+        let context = || format!("cannot score the ID set and {name}");
+        let Some(alone) = &alone else {
+            return fitted.score_against(id, &set.features, &sets.stream).with_context(context);
+        };
+        let (id_rows, ood_rows) = sets.stream.rows(id.len(), set.features.len());
+        let scores = fitted.score(&set.features).with_context(context)?;
+        let pick = |scores: &[f64], rows: &[usize]| rows.iter().map(|&row| scores[row]).collect();
+        Ok(Streamed { id: pick(alone, &id_rows), ood: pick(&scores, &ood_rows), id_rows, ood_rows })
     };
     Ok(DetectorScores { against: sets.ood.iter().map(against).collect::<anyhow::Result<_>>()? })
 }

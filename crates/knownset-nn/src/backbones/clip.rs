@@ -1,18 +1,7 @@
 //! CLIP: towers that embed images and texts in one space.
 
-use knownset_core::{Filter, Preprocess, Resize};
-
 use super::{Architecture, BackboneEntry};
-
-/// OpenAI's preprocessing at a side of `size` pixels; a checkpoint may say otherwise.
-const fn usual(size: u32) -> Preprocess {
-    Preprocess {
-        resize: Resize::Shorter { size, filter: Filter::Bicubic },
-        size,
-        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
-    }
-}
+use crate::clip::usual_preprocess as usual;
 
 pub(super) static CLIP: BackboneEntry = BackboneEntry {
     name: "clip",

@@ -34,6 +34,7 @@ use config::{EndToken, Section};
 pub use design::ClipDesign;
 pub use error::ClipError;
 use layouts::Layout;
+pub(crate) use preprocess::usual as usual_preprocess;
 
 /// Name in the registry of towers from a checkpoint folder.
 const CLIP: &str = "clip";

@@ -27,7 +27,7 @@ pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, ClipError> 
         let section = Section::open(&open_clip)?.object(&["preprocess_cfg"]);
         (from_open_clip(&section, side)?, section)
     } else {
-        return Ok(usual(side));
+        return Ok(usual(side as u32));
     };
     sized(preprocess, &section, side)
 }
@@ -45,8 +45,8 @@ fn sized(preprocess: Preprocess, section: &Section, side: usize) -> Result<Prepr
     }
 }
 
-fn usual(side: usize) -> Preprocess {
-    let size = side as u32;
+/// OpenAI's preprocessing for a tower that takes images of `size` pixels.
+pub(crate) const fn usual(size: u32) -> Preprocess {
     Preprocess { resize: Resize::Shorter { size, filter: Filter::Bicubic }, size, mean: MEAN, std: DEVIATION }
 }
 
