@@ -96,8 +96,7 @@ fn score_all(chosen: &Chosen, input: &FitInput<'_>, sets: &Sets) -> anyhow::Resu
 fn rows(chosen: &Chosen, scores: &DetectorScores, ood: &[(String, Set)]) -> anyhow::Result<Vec<Row>> {
     let compare = |((name, _), scores): (&(String, Set), &Streamed)| {
         let metrics = Metrics::new(&scores.id, &scores.ood).with_context(|| format!("{chosen} on {name}"))?;
-        let information = Some(chosen.entry().info.information);
-        Ok(Row { detector: chosen.to_string(), ood: name.clone(), information, n: scores.ood.len(), metrics })
+        Ok(Row { detector: chosen.to_string(), ood: name.clone(), n: scores.ood.len(), metrics })
     };
     ood.iter().zip(&scores.against).map(compare).collect()
 }
@@ -111,11 +110,15 @@ fn image_counts(sets: &Sets) -> BTreeMap<String, crate::results::ImageCounts> {
 
 /// One detector's scores of a set, to be saved.
 pub(crate) fn score_table(features: &Features, rows: &[usize], scores: &[f64]) -> ScoreTable {
-    let features = features.select(rows);
+    let predictions = features.predictions();
     ScoreTable {
-        ids: features.ids.clone(),
+        ids: if features.ids.is_empty() {
+            Vec::new()
+        } else {
+            rows.iter().map(|&row| features.ids[row].clone()).collect()
+        },
         scores: scores.to_vec(),
-        predictions: features.predictions().map(|classes| classes.into_iter().map(|class| class as i64).collect()),
-        labels: features.labels.as_ref().map(|labels| labels.to_vec()),
+        predictions: predictions.map(|classes| rows.iter().map(|&row| classes[row] as i64).collect()),
+        labels: features.labels.as_ref().map(|labels| rows.iter().map(|&row| labels[row]).collect()),
     }
 }

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use anyhow::Context;
 use knownset_core::Features;
 use knownset_core::prompts::{AGENTS, CANDIDATES, CLASSES, CONJUGATED, NEGATIVES, OUTLIERS, SHUFFLED, unit_rows};
-use knownset_data::words::{CSP_SUPERCLASSES, Corpus, PartOfSpeech, Perturbation, Templates, WordList, fill};
+use knownset_data::words::{
+    CSP_SUPERCLASSES, Corpus, PartOfSpeech, Perturbation, Templates, WordList, fill, read_class_names, spoken,
+};
 use knownset_detect::Chosen;
 use knownset_detect::mining::Mining;
 use knownset_nn::clip::Clip;
@@ -19,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::cli::Words;
-use crate::images::STOP;
+use crate::images::{Images, STOP};
 use crate::printer::Printer;
 use crate::towers::embed;
 
@@ -64,6 +66,16 @@ pub(crate) struct CorpusRecord {
     pub(crate) lists: Vec<WordList>,
     /// Class names that are words of the corpus: mining may choose a class as its own negative.
     pub(crate) class_names_among_words: Vec<String>,
+}
+
+impl Words {
+    /// The class names given, or those of the images, as they are spoken.
+    pub(crate) fn class_names(&self, images: &Images) -> anyhow::Result<Vec<String>> {
+        match &self.classes {
+            Some(path) => Ok(read_class_names(path)?),
+            None => Ok(images.class_names().iter().map(|name| spoken(name)).collect()),
+        }
+    }
 }
 
 /// What building needs, passed around together.
@@ -151,7 +163,7 @@ impl Builder<'_> {
     }
 
     fn outliers(&mut self, path: &Path, templates: &Templates) -> anyhow::Result<()> {
-        let names = knownset_data::words::read_class_names(path)?;
+        let names = read_class_names(path)?;
         let rows = self.ensemble(OUTLIERS, &names, templates)?;
         self.insert(OUTLIERS, rows, names);
         Ok(())

@@ -39,9 +39,6 @@ pub(crate) struct IdSummary {
 pub(crate) struct Row {
     pub(crate) detector: String,
     pub(crate) ood: String,
-    /// What the detector was told beyond the images it scores; unknown of saved scores. See [`Results::information`].
-    #[serde(skip)]
-    pub(crate) information: Option<Information>,
     /// OOD images.
     pub(crate) n: usize,
     #[serde(flatten)]
@@ -100,7 +97,7 @@ impl Results {
         };
         Summary {
             detector,
-            information: rows.first().and_then(|row| row.information),
+            information: self.information.get(detector).copied(),
             auroc: mean(|metrics| metrics.auroc),
             fpr95: mean(|metrics| metrics.fpr95),
             fpr95_ood_positive: mean(|metrics| metrics.fpr95_ood_positive),

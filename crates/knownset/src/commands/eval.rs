@@ -20,13 +20,7 @@ pub(super) fn run(args: &Eval, printer: Printer) -> anyhow::Result<Status> {
     for (ood, path) in &args.ood {
         let table = ScoreTable::read(Path::new(path))?;
         let metrics = Metrics::new(&id.scores, &table.scores).with_context(|| format!("cannot compare with {path}"))?;
-        results.results.push(Row {
-            detector: args.name.clone(),
-            ood: ood.clone(),
-            information: None,
-            n: table.scores.len(),
-            metrics,
-        });
+        results.results.push(Row { detector: args.name.clone(), ood: ood.clone(), n: table.scores.len(), metrics });
         oods.push(table.scores);
     }
     if let Some(folder) = &args.out {

@@ -59,10 +59,7 @@ pub(super) fn run(args: &Zeroshot, printer: Printer) -> anyhow::Result<Status> {
     let clip = towers::open(&args.towers.backbone, args.towers.weights.as_deref(), printer)?;
     let towers = Towers::new(clip, detectors.iter().any(|chosen| chosen.entry().info.needs.patches));
     let images = Images::open(&args.data, args.reading.strict)?;
-    let classes = match &args.words.classes {
-        Some(path) => knownset_data::words::read_class_names(path)?,
-        None => images.class_names().iter().map(|name| knownset_data::words::spoken(name)).collect(),
-    };
+    let classes = args.words.class_names(&images)?;
     let cache = args.reading.keeping.cache();
     let known = build(&args.words, &classes, &detectors, towers.clip(), cache.as_ref(), printer)?;
     let read = |what: &str, images: Images| towers.read(what, images, &known.features, &args.reading, printer);

@@ -178,7 +178,7 @@ mod tests {
     fn the_page_is_self_contained_and_escapes_names() {
         let (id, ood) = (vec![1.0, 2.0, 3.0], vec![0.0, 1.5]);
         let metrics = Metrics::new(&id, &ood).unwrap();
-        let row = Row { detector: "msp".into(), ood: "<script>".into(), information: None, n: 2, metrics };
+        let row = Row { detector: "msp".into(), ood: "<script>".into(), n: 2, metrics };
         let id_summary = IdSummary { n: 3, accuracy: None };
         let results = Results { id: id_summary, results: vec![row], ..Results::default() };
         let scores = Scores::from([("msp".to_owned(), DetectorScores::of_tables(&id, vec![ood]))]);

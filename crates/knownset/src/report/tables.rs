@@ -163,7 +163,6 @@ mod tests {
         let row = |detector: &str, ood: &str, auroc: f64| Row {
             detector: detector.into(),
             ood: ood.into(),
-            information: Some(Information::TrainingImages),
             n: 3,
             metrics: Metrics {
                 auroc,
@@ -176,6 +175,7 @@ mod tests {
         };
         Results {
             id: IdSummary { n: 10, accuracy: Some(0.915) },
+            information: ["msp", "ebo"].map(|name| (name.to_owned(), Information::TrainingImages)).into(),
             results: vec![row("msp", "a_b", 0.5), row("msp", "c", 0.7), row("ebo", "a_b", 0.9), row("ebo", "c", 0.6)],
             ..Results::default()
         }

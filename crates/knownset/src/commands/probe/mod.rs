@@ -184,10 +184,7 @@ impl<'a> Session<'a> {
         if let Some(twice) = sets.iter().find(|set| !seen.insert(&set.name)) {
             anyhow::bail!("two sets are called {}", twice.name);
         }
-        let classes = match &args.words.classes {
-            Some(path) => knownset_data::words::read_class_names(path)?,
-            None => id.class_names().iter().map(|name| knownset_data::words::spoken(name)).collect(),
-        };
+        let classes = args.words.class_names(&id)?;
         let clip = towers::open(&args.towers.backbone, args.towers.weights.as_deref(), printer)?;
         let towers = Towers::new(clip, false);
         let cache = args.reading.keeping.cache();

@@ -2,7 +2,7 @@
 //! network trained with labels alone.
 
 use anyhow::Context;
-use knownset_detect::{Information, Stream, find, select};
+use knownset_detect::{Information, Stream, select};
 use serde::Serialize;
 
 use super::linear_probe::LinearProbe;
@@ -120,7 +120,7 @@ fn lines(results: &Results, sets: &[SetRecord]) -> anyhow::Result<Vec<Line>> {
             let rows = summary.rows.iter().filter(|row| of_kind(&row.ood));
             Figures::mean(&rows.map(|row| Figures::of(&row.metrics)).collect::<Vec<_>>())
         };
-        let information = find(summary.detector)?.info.information;
+        let information = summary.information.context("every detector that ran says what it knows")?;
         Ok(Line { detector: summary.detector.into(), information, near: mean(Kind::Near), far: mean(Kind::Far) })
     };
     results.leaderboard().into_iter().map(line).collect()
