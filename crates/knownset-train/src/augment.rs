@@ -1,6 +1,5 @@
 //! Random changes to a training image, each a pure function of seed, epoch and image.
 
-use knownset_core::Preprocess;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -15,14 +14,13 @@ pub struct Augment {
 }
 
 impl Augment {
-    /// The changed copy of `input` `[3, side, side]`, preprocessed with `spec`.
-    pub fn apply(self, input: &[f32], spec: &Preprocess, rng: &mut ChaCha8Rng) -> Vec<f32> {
-        let side = spec.size as usize;
+    /// The changed copy of `input` `[3, side, side]` in 0..1.
+    pub fn apply(&self, input: Vec<f32>, side: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let (down, right) = (rng.random_range(0..=2 * self.pad), rng.random_range(0..=2 * self.pad));
         let mirrored = self.flip && rng.random::<bool>();
         let mut output = Vec::with_capacity(input.len());
         for channel in 0..3 {
-            let black = -spec.mean[channel] / spec.std[channel];
+            let black = 0.0;
             for y in 0..side {
                 for x in 0..side {
                     let x = if mirrored { side - 1 - x } else { x };

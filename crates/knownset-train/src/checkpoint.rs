@@ -1,4 +1,4 @@
-//! What a training run needs to go on: weights, optimiser state and how far it came.
+//! What a training run needs to go on: weights, their running mean, optimiser state and how far it came.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,8 @@ use knownset_core::write_atomically;
 use knownset_nn::Weights;
 use serde::{Deserialize, Serialize};
 
-use crate::trainer::{Epoch, TrainError};
+use crate::error::TrainError;
+use crate::trainer::{Epoch, Keep};
 
 /// How far a run came, and by which settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,10 +22,44 @@ pub(crate) struct Progress {
     pub(crate) epochs: Vec<Epoch>,
 }
 
-/// The files of a checkpoint, in one folder per finished epoch so that a crash while writing loses nothing.
+impl Progress {
+    /// The epoch whose weights are given away, as things stand.
+    pub(crate) fn kept(&self, keep: Keep) -> usize {
+        let figure = |epoch: &Epoch| epoch.validation_accuracy.unwrap_or(f64::NEG_INFINITY);
+        let better = |best: &'_ Epoch, epoch: &'_ Epoch| figure(epoch) > figure(best);
+        match keep {
+            Keep::Last => self.epochs.len(),
+            Keep::Best => {
+                let best = self.epochs.iter().reduce(|best, epoch| if better(best, epoch) { epoch } else { best });
+                best.map_or(0, |best| best.epoch)
+            }
+        }
+    }
+}
+
+/// The state after an epoch.
+pub(crate) struct State<'a> {
+    pub(crate) weights: Weights,
+    /// Their running mean, if there is one.
+    pub(crate) ema: Option<Weights>,
+    pub(crate) optimiser: &'a ModuleOptimizer,
+}
+
+/// The state of a run that is gone on with.
+pub(crate) struct Stored {
+    pub(crate) progress: Progress,
+    pub(crate) weights: Weights,
+    pub(crate) ema: Option<Weights>,
+    pub(crate) optimiser: Bytes,
+}
+
+/// The files of a checkpoint; those of an epoch have its number, so that a crash while writing loses nothing.
 pub(crate) struct Checkpoint {
     folder: PathBuf,
 }
+
+/// What is written after every epoch.
+const EXTENSIONS: [&str; 3] = ["safetensors", "ema.safetensors", "optimiser"];
 
 impl Checkpoint {
     pub(crate) fn in_folder(out: &Path) -> Self {
@@ -36,38 +71,52 @@ impl Checkpoint {
     }
 
     /// The state after the last finished epoch, if there is any.
-    pub(crate) fn read(&self) -> Result<Option<(Progress, Weights, Bytes)>, TrainError> {
+    pub(crate) fn read(&self) -> Result<Option<Stored>, TrainError> {
         let path = self.folder.join("progress.json");
         if !path.exists() {
             return Ok(None);
         }
         let parse = |source| TrainError::Checkpoint { path: path.clone(), source };
         let progress: Progress = serde_json::from_str(&fs::read_to_string(&path)?).map_err(parse)?;
-        let done = progress.epochs.len();
-        let weights = Weights::open(&self.file(done, "safetensors"))?;
-        let optimiser = Bytes::from_bytes_vec(fs::read(self.file(done, "optimiser"))?);
-        Ok(Some((progress, weights, optimiser)))
+        let [weights, ema, optimiser] = EXTENSIONS.map(|extension| self.file(progress.epochs.len(), extension));
+        Ok(Some(Stored {
+            progress,
+            weights: Weights::open(&weights)?,
+            ema: ema.exists().then(|| Weights::open(&ema)).transpose()?,
+            optimiser: Bytes::from_bytes_vec(fs::read(optimiser)?),
+        }))
     }
 
-    /// Keeps the state after an epoch, then forgets the epoch before.
+    /// The weights of the best epoch.
+    pub(crate) fn best(&self) -> Result<Weights, TrainError> {
+        Ok(Weights::open(&self.folder.join("best.safetensors"))?)
+    }
+
+    /// Keeps the state after an epoch, and the best weights if they are these, then forgets the epoch before.
     pub(crate) fn write(
         &self,
         progress: &Progress,
-        weights: &Weights,
-        optimiser: &ModuleOptimizer,
+        state: &State<'_>,
+        best: Option<&Weights>,
     ) -> Result<(), TrainError> {
         let done = progress.epochs.len();
         fs::create_dir_all(&self.folder)?;
-        weights.save(&self.file(done, "safetensors"))?;
-        let bytes = optimiser.into_bytes().map_err(|error| TrainError::Optimiser(error.to_string()))?;
-        write_atomically(&self.file(done, "optimiser"), |out| out.write_all(&bytes))?;
+        let [weights, ema, optimiser] = EXTENSIONS.map(|extension| self.file(done, extension));
+        state.weights.save(&weights)?;
+        if let Some(mean) = &state.ema {
+            mean.save(&ema)?;
+        }
+        let bytes = state.optimiser.into_bytes().map_err(|error| TrainError::Optimiser(error.to_string()))?;
+        write_atomically(&optimiser, |out| out.write_all(&bytes))?;
+        if let Some(best) = best {
+            best.save(&self.folder.join("best.safetensors"))?;
+        }
         let text = serde_json::to_string_pretty(progress)
             .map_err(|source| TrainError::Checkpoint { path: self.folder.join("progress.json"), source })?;
         // This file names the epoch that counts; it comes last.
         write_atomically(&self.folder.join("progress.json"), |out| out.write_all(text.as_bytes()))?;
         if let Some(before) = done.checked_sub(1).filter(|&before| before > 0) {
-            for extension in ["safetensors", "optimiser"] {
-                let old = self.file(before, extension);
+            for old in EXTENSIONS.map(|extension| self.file(before, extension)) {
                 if old.exists() {
                     fs::remove_file(old)?;
                 }

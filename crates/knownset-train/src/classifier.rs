@@ -1,178 +1,304 @@
-//! Training a classifier: labelled images, cross-entropy.
+//! Training a classifier by a recipe: pictures of known classes, and whatever else the recipe learns from.
+
+use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use knownset_nn::network::{Named, ResNet, Vit, initialise};
-use knownset_nn::{Architecture, BackboneEntry};
+use burn::tensor::{Device, Tensor, TensorData};
+use knownset_nn::network::{Trunk, initialise_with};
+use knownset_nn::{BackboneEntry, Weights};
+use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::augment::{Augment, stream};
-use crate::recipes::cross_entropy;
-use crate::trainer::{Event, Objective, Step, TrainError, Trained, Training};
+use crate::error::TrainError;
+use crate::network::Network;
+use crate::pictures::{Labelled, Pictures, normalised};
+use crate::recipe::{Batch, Moment, Recipe, Step, hits};
+use crate::sampler::{Indices, Pools, lasts, plan};
+use crate::sio::{Sio, Weighting};
+use crate::trainer::{Event, Objective, Trained, Training};
 
 /// Images per batch when validating.
 const VALIDATION_BATCH: usize = 64;
-
-/// Labelled images, preprocessed but not augmented. Loading happens on several threads.
-pub trait Labelled: Sync {
-    /// Number of images.
-    fn len(&self) -> usize;
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Index of an image's class.
-    fn label(&self, index: usize) -> usize;
-    /// `[3, side, side]` values; the error names the image.
-    fn input(&self, index: usize) -> Result<Vec<f32>, String>;
-}
+/// Streams of augmentation of synthetic pictures and outliers begin here; real ones begin at 0.
+const SYNTHETIC_STREAMS: usize = 1 << 40;
+const OUTLIER_STREAMS: usize = 1 << 41;
+/// A picture's views have streams this far apart.
+const VIEW_STREAMS: usize = 1 << 42;
 
 /// What a classifier is trained on.
 #[derive(Clone, Copy)]
 pub struct Classification<'a> {
     /// The network to train, from random weights.
     pub backbone: &'static BackboneEntry,
-    /// Number of classes K.
+    /// Number of known classes K.
     pub classes: usize,
     /// Training images.
     pub data: &'a dyn Labelled,
-    /// Images whose accuracy is reported after every epoch; they change nothing.
+    /// Synthetic images of the known classes, for SIO.
+    pub synthetic: Option<&'a dyn Labelled>,
+    /// Images of anything else, for recipes that learn from them.
+    pub outliers: Option<&'a dyn Pictures>,
+    /// Images whose accuracy is reported after every epoch; they decide which epoch is kept, if that is asked for.
     pub validation: Option<&'a dyn Labelled>,
-    /// Changes to training images.
-    pub augment: Augment,
+    /// Changes to training images, for recipes that do not bring their own.
+    pub augment: &'a Augment,
 }
 
-impl Classification<'_> {
-    /// Trains to the end, or as far as `watch` lets it.
-    pub fn train(
+/// A recipe whose parts' type is nobody's business.
+pub(crate) trait Teach: Debug + Send + Sync {
+    /// Trains to the end, or as far as `watch` lets it. `name` is the recipe's, with its parameters.
+    fn train(
         &self,
+        name: &str,
+        task: &Classification<'_>,
+        sio: Option<&Sio>,
         training: &Training<'_>,
-        watch: &mut dyn FnMut(Event<'_>) -> std::ops::ControlFlow<()>,
+        watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError>;
+}
+
+impl<R: Recipe> Teach for R {
+    fn train(
+        &self,
+        name: &str,
+        task: &Classification<'_>,
+        sio: Option<&Sio>,
+        training: &Training<'_>,
+        watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        for image in 0..self.data.len() {
-            let (label, classes) = (self.data.label(image), self.classes);
-            if label >= classes {
-                return Err(TrainError::Label { image, label, classes });
-            }
-        }
-        let seed = training.seed;
-        match self.backbone.architecture {
-            Architecture::ResNet(spec) => training.run(
-                &Run { task: *self, seed, build: |device: &Device| ResNet::new(spec, self.classes, device) },
-                watch,
-            ),
-            Architecture::Vit(spec) => training
-                .run(&Run { task: *self, seed, build: |device: &Device| Vit::new(spec, self.classes, device) }, watch),
-            Architecture::Clip => Err(TrainError::Backbone { backbone: self.backbone.name }),
-        }
+        let run = Run { task: *task, recipe: self, sio, name, seed: training.seed, batch: training.batch };
+        run.check()?;
+        training.run(&run, watch)
     }
 }
 
-/// A network that can be trained: `[n, 3, side, side]` → `[n, K]`.
-trait Classifier: Named + Module {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2>;
-}
-
-impl Classifier for ResNet {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward(images)
-    }
-}
-
-impl Classifier for Vit {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward(images)
-    }
-}
-
-/// The task with the kind of network it is for.
-struct Run<'a, F> {
+/// A recipe and what it is trained on.
+struct Run<'a, R> {
     task: Classification<'a>,
+    recipe: &'a R,
+    sio: Option<&'a Sio>,
+    name: &'a str,
     seed: u64,
-    build: F,
+    batch: usize,
 }
 
-/// Images and labels of one step.
-struct Batch {
-    values: Vec<f32>,
+/// The pictures of one step from one source.
+#[derive(Default)]
+struct Views {
+    /// Each view's normalised values, one picture after the other.
+    values: Vec<Vec<f32>>,
     labels: Vec<usize>,
 }
 
-impl<M: Classifier, F: Fn(&Device) -> M + Sync> Objective for Run<'_, F> {
-    type Network = M;
-    type Batch = Batch;
+/// The pictures of one step.
+struct Loaded {
+    known: Views,
+    synthetic: Views,
+    outliers: Views,
+}
 
-    fn len(&self) -> usize {
-        self.task.data.len()
+impl<R: Recipe> Objective for Run<'_, R> {
+    type Network = Network<R::Parts>;
+    type Indices = Indices;
+    type Batch = Loaded;
+
+    fn build(&self, device: &Device) -> Self::Network {
+        let Classification { backbone, classes, .. } = self.task;
+        let trunk = Trunk::new(backbone.architecture, self.recipe.outputs(classes), device);
+        let trunk = trunk.expect("checked before the run");
+        let parts = self.recipe.parts(trunk.width(), classes, device);
+        Network { trunk, parts }
     }
 
-    fn build(&self, device: &Device) -> M {
-        (self.build)(device)
-    }
-
-    fn initialise(&self, network: M, seed: u64) -> M {
-        initialise(network, seed)
+    fn initialise(&self, network: Self::Network, seed: u64) -> Self::Network {
+        initialise_with(network, seed, |name, shape| self.recipe.init(name, shape))
     }
 
     fn settings(&self) -> serde_json::Value {
         let Classification { backbone, classes, augment, .. } = self.task;
+        let Pools { known, synthetic, outliers } = self.pools();
         serde_json::json!({
-            "backbone": backbone.name, "classes": classes, "pad": augment.pad, "flip": augment.flip,
+            "recipe": self.name, "backbone": backbone.name, "classes": classes, "augment": augment.to_string(),
+            "images": known, "synthetic": synthetic, "outliers": outliers,
         })
     }
 
-    fn load(&self, indices: &[usize], epoch: usize) -> Result<Batch, String> {
-        let Classification { backbone, data, augment, .. } = self.task;
-        let inputs: Result<Vec<Vec<f32>>, String> = indices
-            .par_iter()
-            .map(|&index| {
-                let input = data.input(index)?;
-                Ok(augment.apply(&input, &backbone.preprocess, &mut stream(self.seed, epoch, index)))
-            })
-            .collect();
-        Ok(Batch { values: inputs?.concat(), labels: indices.iter().map(|&index| data.label(index)).collect() })
+    fn spared(&self) -> &'static [&'static str] {
+        self.recipe.spared()
     }
 
-    fn step(&self, network: &M, batch: Batch, device: &Device) -> Step {
-        let (images, labels) = self.tensors(&batch, device);
-        let logits = network.logits(images);
-        let hits = hits(&logits, &batch.labels);
-        Step { loss: cross_entropy::loss(logits, labels), hits }
+    fn plan(&self, epoch: usize) -> Vec<Indices> {
+        plan(self.pools(), self.batch, self.recipe.outliers_per_picture(), self.sio, self.seed, epoch)
     }
 
-    fn validate(&self, network: &M) -> Result<Option<f64>, String> {
-        let Some(data) = self.task.validation else { return Ok(None) };
+    fn count(&self, indices: &Indices) -> usize {
+        indices.known.len() + indices.synthetic.len()
+    }
+
+    fn load(&self, indices: &Indices, epoch: usize) -> Result<Loaded, String> {
+        let Classification { data, synthetic, outliers, .. } = self.task;
+        let mut known = self.views(&indices.known, 0, epoch, &|index| data.picture(index))?;
+        known.labels = indices.known.iter().map(|&index| data.label(index)).collect();
+        let synthetic = match synthetic {
+            None => Views::default(),
+            Some(data) => Views {
+                labels: indices.synthetic.iter().map(|&index| data.label(index)).collect(),
+                ..self.views(&indices.synthetic, SYNTHETIC_STREAMS, epoch, &|index| data.picture(index))?
+            },
+        };
+        let outliers = match outliers {
+            None => Views::default(),
+            Some(data) => self.views(&indices.outliers, OUTLIER_STREAMS, epoch, &|index| data.picture(index))?,
+        };
+        Ok(Loaded { known, synthetic, outliers })
+    }
+
+    fn step(&self, network: &mut Self::Network, loaded: Loaded, moment: &Moment, device: &Device) -> Step {
+        let Loaded { known, synthetic, outliers } = loaded;
+        let outliers = self.tensors(outliers.values, device);
+        let batch = |views: Views| Batch {
+            labels: views.labels,
+            views: self.tensors(views.values, device),
+            outliers: outliers.clone(),
+            classes: self.task.classes,
+        };
+        let explicit = self.sio.filter(|sio| sio.weighting == Weighting::Explicit);
+        match explicit {
+            Some(sio) if !known.labels.is_empty() && !synthetic.labels.is_empty() => {
+                let real = self.recipe.step(network, &batch(known), moment);
+                let other = self.recipe.step(network, &batch(synthetic), moment);
+                let loss = real.loss * sio.alpha + other.loss * (1.0 - sio.alpha);
+                Step { loss, hits: real.hits + other.hits }
+            }
+            _ => self.recipe.step(network, &batch(self.mixed(known, synthetic, moment)), moment),
+        }
+    }
+
+    fn validate(&self, network: &Self::Network) -> Result<Option<f64>, String> {
+        let Classification { validation: Some(data), backbone, .. } = self.task else { return Ok(None) };
         let device = Device::flex();
         let mut right = 0;
         let indices: Vec<usize> = (0..data.len()).collect();
         for chunk in indices.chunks(VALIDATION_BATCH) {
-            let inputs: Result<Vec<Vec<f32>>, String> = chunk.par_iter().map(|&index| data.input(index)).collect();
-            let labels = chunk.iter().map(|&index| data.label(index)).collect();
-            let batch = Batch { values: inputs?.concat(), labels };
-            let (images, _) = self.tensors(&batch, &device);
-            right += hits(&network.logits(images), &batch.labels);
+            let load = |&index: &usize| Ok(normalised(data.picture(index)?, &backbone.preprocess));
+            let inputs: Result<Vec<Vec<f32>>, String> = chunk.par_iter().map(load).collect();
+            let labels: Vec<usize> = chunk.iter().map(|&index| data.label(index)).collect();
+            let images = self.tensor(inputs?.concat(), &device);
+            right += hits(&self.recipe.logits(network, network.embed(images)), &labels);
         }
         Ok(Some(right as f64 / data.len().max(1) as f64))
     }
-}
 
-impl<F> Run<'_, F> {
-    fn tensors(&self, batch: &Batch, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
-        let (n, side) = (batch.labels.len(), self.task.backbone.preprocess.size as usize);
-        let images = TensorData::new(batch.values.clone(), [n, 3, side, side]);
-        let labels = TensorData::new(batch.labels.iter().map(|&label| label as i64).collect::<Vec<_>>(), [n]);
-        (Tensor::from_data(images, device), Tensor::from_data(labels, device))
+    fn export(&self, weights: Weights) -> Weights {
+        let mut tensors = weights.into_tensors();
+        let head = self.task.backbone.architecture.head().unwrap_or_default();
+        self.recipe.export(&mut tensors, head);
+        Weights::from_tensors(tensors)
     }
 }
 
-/// How many rows have their largest logit at their label, the first of equals.
-pub(crate) fn hits(logits: &Tensor<2>, labels: &[usize]) -> usize {
-    let [_, classes] = logits.dims();
-    let values: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
-    let rows = values.chunks_exact(classes.max(1)).zip(labels);
-    rows.filter(|(row, label)| {
-        let best = row.iter().enumerate().fold(0, |best, (index, value)| if *value > row[best] { index } else { best });
-        best == **label
-    })
-    .count()
+impl<R: Recipe> Run<'_, R> {
+    /// What would go wrong later is refused now.
+    fn check(&self) -> Result<(), TrainError> {
+        let Classification { backbone, data, synthetic, validation, .. } = self.task;
+        if backbone.architecture.head().is_none() {
+            return Err(TrainError::Backbone { backbone: backbone.name });
+        }
+        let pools = self.pools();
+        if pools.known == 0 {
+            return Err(TrainError::Empty);
+        }
+        let recipe = || self.name.to_owned();
+        if self.recipe.outliers_per_picture() > 0.0 {
+            if pools.outliers == 0 {
+                return Err(TrainError::NoOutliers { recipe: recipe() });
+            }
+        } else if self.task.outliers.is_some() {
+            return Err(TrainError::UnwantedOutliers { recipe: recipe() });
+        }
+        match self.sio {
+            None if synthetic.is_some() => return Err(TrainError::UnwantedSynthetic { recipe: recipe() }),
+            Some(sio) if sio.wants_synthetic() && pools.synthetic == 0 => return Err(TrainError::NoSynthetic),
+            Some(sio) if !lasts(pools, self.batch, sio) => {
+                return Err(TrainError::Exhausted { found: pools.synthetic });
+            }
+            _ => {}
+        }
+        let all = [("training", Some(data)), ("synthetic", synthetic), ("validation", validation)];
+        for (what, data) in all.into_iter().filter_map(|(what, data)| Some((what, data?))) {
+            let classes = self.task.classes;
+            let wrong = (0..data.len()).map(|image| (image, data.label(image))).find(|&(_, label)| label >= classes);
+            if let Some((image, label)) = wrong {
+                return Err(TrainError::Label { what, image, label, classes });
+            }
+        }
+        Ok(())
+    }
+
+    fn pools(&self) -> Pools {
+        Pools {
+            known: self.task.data.len(),
+            synthetic: self.task.synthetic.map_or(0, |data| data.len()),
+            outliers: self.task.outliers.map_or(0, Pictures::len),
+        }
+    }
+
+    /// Reads pictures and makes the recipe's views of them.
+    fn views(
+        &self,
+        indices: &[usize],
+        streams: usize,
+        epoch: usize,
+        picture: &(dyn Fn(usize) -> Result<Vec<f32>, String> + Sync),
+    ) -> Result<Views, String> {
+        let spec = &self.task.backbone.preprocess;
+        let changes = self.recipe.views(self.task.augment);
+        // A picture that an epoch sees twice is changed in another way each time.
+        let make = |(place, &index): (usize, &usize)| -> Result<Vec<Vec<f32>>, String> {
+            let picture = picture(index)?;
+            let views = changes.iter().enumerate().map(|(view, augment)| {
+                let mut random = stream(self.seed, epoch, streams + view * VIEW_STREAMS + index);
+                if streams > 0 {
+                    random.set_word_pos((place as u128) << 32);
+                }
+                normalised(augment.apply(picture.clone(), spec.size as usize, &mut random), spec)
+            });
+            Ok(views.collect())
+        };
+        let pictures: Result<Vec<_>, String> = indices.par_iter().enumerate().map(|(i, x)| make((i, x))).collect();
+        let mut values = vec![Vec::new(); changes.len()];
+        for picture in pictures? {
+            values.iter_mut().zip(picture).for_each(|(all, one)| all.extend(one));
+        }
+        Ok(Views { values, labels: Vec::new() })
+    }
+
+    /// Real and synthetic pictures as one batch, in an order by chance.
+    fn mixed(&self, known: Views, synthetic: Views, moment: &Moment) -> Views {
+        if synthetic.labels.is_empty() {
+            return known;
+        }
+        let plane = 3 * (self.task.backbone.preprocess.size as usize).pow(2);
+        let labels: Vec<usize> = known.labels.into_iter().chain(synthetic.labels).collect();
+        let mut order: Vec<usize> = (0..labels.len()).collect();
+        order.shuffle(&mut moment.random());
+        let values = known.values.into_iter().zip(synthetic.values).map(|(mut known, synthetic)| {
+            known.extend(synthetic);
+            order.iter().flat_map(|&place| &known[place * plane..(place + 1) * plane]).copied().collect()
+        });
+        Views { values: values.collect(), labels: order.iter().map(|&place| labels[place]).collect() }
+    }
+
+    /// Views as tensors; none if there are no pictures.
+    fn tensors(&self, views: Vec<Vec<f32>>, device: &Device) -> Vec<Tensor<4>> {
+        views.into_iter().filter(|values| !values.is_empty()).map(|values| self.tensor(values, device)).collect()
+    }
+
+    fn tensor(&self, values: Vec<f32>, device: &Device) -> Tensor<4> {
+        let side = self.task.backbone.preprocess.size as usize;
+        let n = values.len() / (3 * side * side);
+        Tensor::from_data(TensorData::new(values, [n, 3, side, side]), device)
+    }
 }

@@ -2,14 +2,31 @@
 
 mod augment;
 mod checkpoint;
+mod chosen;
 mod classifier;
+mod ema;
+mod error;
+mod gradients;
+mod network;
 mod optimiser;
+mod pictures;
+mod recipe;
 mod recipes;
+mod sampler;
+mod schedule;
+mod sio;
+#[cfg(test)]
+mod testing;
 mod trainer;
 
 pub use augment::Augment;
-pub use classifier::{Classification, Labelled};
-pub use optimiser::{Optimiser, Schedule};
+pub use chosen::{ChooseError, Chosen, find};
+pub use classifier::Classification;
+pub use error::TrainError;
+pub use optimiser::{Decays, Optimiser};
+pub use pictures::{Labelled, Pictures};
 pub use recipes::clip::{Captioned, Contrastive};
-pub use recipes::{RECIPES, RecipeEntry, find};
-pub use trainer::{Epoch, Event, TrainError, Trained, Training};
+pub use recipes::{Outliers, ParamDoc, RECIPES, RecipeEntry};
+pub use schedule::{Curve, Schedule};
+pub use sio::{Exhaust, Second, Sio, Weighting};
+pub use trainer::{Epoch, Event, Keep, Trained, Training};

@@ -1,4 +1,4 @@
-//! The training loop: shuffled batches, loaded ahead of the network, a checkpoint every epoch. What is learned is an
+//! The training loop: batches loaded ahead of the network, a checkpoint every epoch. What is learned is an
 //! [`Objective`].
 
 use std::ops::ControlFlow;
@@ -7,17 +7,20 @@ use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::Device;
 use knownset_core::write_atomically;
-use knownset_nn::WeightsError;
-use knownset_nn::network::{Mismatch, Named, load, to_weights};
-use rand::seq::SliceRandom;
+use knownset_nn::Weights;
+use knownset_nn::network::{Named, load, to_weights};
 use serde::{Deserialize, Serialize};
 
-use crate::augment::stream;
-use crate::checkpoint::{Checkpoint, Progress, number_parameters};
-use crate::optimiser::{Optimiser, Schedule};
+use crate::checkpoint::{Checkpoint, Progress, State, number_parameters};
+use crate::ema::Ema;
+use crate::error::TrainError;
+use crate::gradients::clipped;
+use crate::optimiser::Optimiser;
+use crate::recipe::{Moment, Step};
+use crate::schedule::Schedule;
 
 /// Batches that may wait for the network.
 const AHEAD: usize = 3;
@@ -26,31 +29,35 @@ const AHEAD: usize = 3;
 pub(crate) trait Objective: Sync {
     /// The network.
     type Network: Named + Module;
+    /// Which images a step sees.
+    type Indices: Sync;
     /// What a step needs.
     type Batch: Send;
 
-    /// Number of training images.
-    fn len(&self) -> usize;
     /// The network, weights yet to be set.
     fn build(&self, device: &Device) -> Self::Network;
     /// The network with its first weights.
     fn initialise(&self, network: Self::Network, seed: u64) -> Self::Network;
     /// Everything of the objective's own that decides the result.
     fn settings(&self) -> serde_json::Value;
+    /// Parts of the names of parameters that weight decay spares.
+    fn spared(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// The steps of an epoch.
+    fn plan(&self, epoch: usize) -> Vec<Self::Indices>;
+    /// Images of a step.
+    fn count(&self, indices: &Self::Indices) -> usize;
     /// Reads and changes the images of a step; the error names the image.
-    fn load(&self, indices: &[usize], epoch: usize) -> Result<Self::Batch, String>;
+    fn load(&self, indices: &Self::Indices, epoch: usize) -> Result<Self::Batch, String>;
     /// The loss of a step.
-    fn step(&self, network: &Self::Network, batch: Self::Batch, device: &Device) -> Step;
-    /// A figure on held-out images, for the log.
+    fn step(&self, network: &mut Self::Network, batch: Self::Batch, moment: &Moment, device: &Device) -> Step;
+    /// A figure on held-out images, for the log; the higher, the better.
     fn validate(&self, network: &Self::Network) -> Result<Option<f64>, String>;
-}
-
-/// A step forward.
-pub(crate) struct Step {
-    /// The mean loss of its images, a single number.
-    pub(crate) loss: Tensor<1>,
-    /// Images that were told right.
-    pub(crate) hits: usize,
+    /// The tensors as they are given away.
+    fn export(&self, weights: Weights) -> Weights {
+        weights
+    }
 }
 
 /// How a run is run, whatever it learns.
@@ -60,12 +67,20 @@ pub struct Training<'a> {
     pub fingerprint: String,
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images per step.
+    /// Images per batch.
     pub batch: usize,
+    /// Batches per step of the optimiser, whose gradients are averaged.
+    pub accumulate: usize,
     /// How gradients become steps.
     pub optimiser: Optimiser,
     /// Their size.
     pub schedule: Schedule,
+    /// Gradients longer than this, over all parameters together, are cut to it.
+    pub clip: Option<f64>,
+    /// The weights given away, and validated, are a running mean with this decay.
+    pub ema: Option<f64>,
+    /// Which epoch's weights are given away.
+    pub keep: Keep,
     /// Of initial weights, shuffling and augmentation.
     pub seed: u64,
     /// Where checkpoint, log and weights go.
@@ -74,9 +89,19 @@ pub struct Training<'a> {
     pub resume: bool,
 }
 
+/// Which epoch's weights are given away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// The last one's.
+    Last,
+    /// Those of the first epoch with the best figure on validation images, which are never test images.
+    Best,
+}
+
 /// What happened, told as it happens; `Break` stops the run after this.
 pub enum Event<'e> {
-    /// A step over so many images.
+    /// A batch of so many images.
     Step(usize),
     /// An epoch came to its end and is safe on disk.
     Epoch(&'e Epoch),
@@ -87,12 +112,16 @@ pub enum Event<'e> {
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
-    /// Mean loss over the steps.
+    /// Mean loss over the images.
     pub loss: f64,
     /// Share of augmented training images classified correctly as they went by.
     pub accuracy: f64,
     /// Share of validation images classified correctly.
     pub validation_accuracy: Option<f64>,
+    /// Learning rate of its last step.
+    pub rate: f64,
+    /// Images, of all sources, a second.
+    pub images_per_second: f64,
     /// Time spent.
     pub seconds: f64,
 }
@@ -102,94 +131,24 @@ pub struct Epoch {
 pub struct Trained {
     /// The weights file.
     pub weights: PathBuf,
+    /// The epoch whose weights these are.
+    pub kept: usize,
     /// All epochs.
     pub epochs: Vec<Epoch>,
 }
 
-/// A run that did not come to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// Nothing to train on.
-    #[error("there are no labelled training images")]
-    Empty,
-    /// A network that the recipe cannot train.
-    #[error("`{backbone}` is a pair of towers, not a classifier; the recipe clip trains those")]
-    Backbone {
-        /// Its name.
-        backbone: &'static str,
-    },
-    /// A label beyond the classes.
-    #[error("training image {image} has label {label}, but there are {classes} classes")]
-    Label {
-        /// Its index.
-        image: usize,
-        /// Its label.
-        label: usize,
-        /// Number of classes.
-        classes: usize,
-    },
-    /// An image that cannot be read.
-    #[error("{0}")]
-    Image(String),
-    /// The loss stopped being a number; the checkpoint of the epoch before is kept.
-    #[error(
-        "the loss is {loss} in epoch {epoch}, step {step}; the checkpoint of epoch {kept} is kept; try a lower --lr"
-    )]
-    Diverged {
-        /// The loss.
-        loss: f64,
-        /// The epoch, from 1.
-        epoch: usize,
-        /// The step in it, from 1.
-        step: usize,
-        /// The last finished epoch.
-        kept: usize,
-    },
-    /// The caller asked to stop.
-    #[error("stopped in epoch {epoch}; run the same command with --resume to go on from epoch {kept}")]
-    Stopped {
-        /// The epoch, from 1.
-        epoch: usize,
-        /// The last finished epoch.
-        kept: usize,
-    },
-    /// The folder already holds a run.
-    #[error("{path}: there is a checkpoint here; give --resume to go on with it, or another folder")]
-    Exists {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The checkpoint is of another run.
-    #[error("{path}: the checkpoint was made with other settings: {found}, now {given}")]
-    OtherRun {
-        /// The folder.
-        path: PathBuf,
-        /// Settings in the checkpoint.
-        found: String,
-        /// Settings now.
-        given: String,
-    },
-    /// A checkpoint file that cannot be parsed.
-    #[error("{path}: damaged checkpoint")]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
-    /// The optimiser's state cannot be written or read.
-    #[error("the optimiser's state: {0}")]
-    Optimiser(String),
-    /// Weights that do not fit the network.
-    #[error(transparent)]
-    Mismatch(#[from] Mismatch),
-    /// A weights file that cannot be read or written.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The operating system refused.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+/// What a run carries from step to step.
+struct Run<N> {
+    network: N,
+    optimiser: ModuleOptimizer,
+    ema: Option<Ema>,
+}
+
+impl<N: Named> Run<N> {
+    /// The weights that count.
+    fn weights(&self) -> Weights {
+        self.ema.as_ref().map_or_else(|| to_weights(&self.network.valid()), Ema::weights)
+    }
 }
 
 impl Training<'_> {
@@ -200,38 +159,49 @@ impl Training<'_> {
         objective: &O,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        if objective.len() == 0 {
-            return Err(TrainError::Empty);
-        }
         let device = Device::flex().autodiff();
         let checkpoint = Checkpoint::in_folder(self.out);
-        let (mut network, mut optimiser, mut progress) = self.start(objective, &device, &checkpoint)?;
+        let (mut run, mut progress) = self.start(objective, &device, &checkpoint)?;
         while progress.epochs.len() < self.epochs {
             let started = Instant::now();
             let epoch = progress.epochs.len() + 1;
-            let (trained, loss, accuracy) = self.epoch(objective, network, &mut optimiser, epoch, &device, watch)?;
-            network = trained;
-            let validation_accuracy = objective.validate(&network.valid()).map_err(TrainError::Image)?;
+            let (next, figures) = self.epoch(objective, run, epoch, &device, watch)?;
+            run = next;
+            let given = match &run.ema {
+                None => run.network.valid(),
+                Some(ema) => load(run.network.valid(), &ema.weights())?,
+            };
+            let validation_accuracy = objective.validate(&given).map_err(TrainError::Image)?;
+            if self.keep == Keep::Best && validation_accuracy.is_none() {
+                return Err(TrainError::NoValidation);
+            }
             let seconds = started.elapsed().as_secs_f64();
-            progress.epochs.push(Epoch { epoch, loss, accuracy, validation_accuracy, seconds });
-            checkpoint.write(&progress, &to_weights(&network.valid()), &optimiser)?;
+            progress.epochs.push(Epoch { validation_accuracy, seconds, ..figures });
+            let best = self.keep == Keep::Best && progress.kept(self.keep) == epoch;
+            let weights = to_weights(&run.network.valid());
+            let state = State { weights, ema: run.ema.as_ref().map(Ema::weights), optimiser: &run.optimiser };
+            checkpoint.write(&progress, &state, best.then(|| run.weights()).as_ref())?;
             self.log(&progress.epochs)?;
             let stop = progress.epochs.last().is_some_and(|epoch| watch(Event::Epoch(epoch)).is_break());
             if stop && epoch < self.epochs {
                 return Err(TrainError::Stopped { epoch, kept: epoch });
             }
         }
+        let given = match self.keep {
+            Keep::Last => run.weights(),
+            Keep::Best => checkpoint.best()?,
+        };
         let weights = self.out.join("weights.safetensors");
-        to_weights(&network.valid()).save(&weights)?;
-        Ok(Trained { weights, epochs: progress.epochs })
+        objective.export(given).save(&weights)?;
+        Ok(Trained { weights, kept: progress.kept(self.keep), epochs: progress.epochs })
     }
 
     /// Everything that decides the result, `epochs` included because the schedule depends on it.
     fn settings<O: Objective>(&self, objective: &O) -> serde_json::Value {
         serde_json::json!({
-            "objective": objective.settings(), "data": self.fingerprint, "images": objective.len(),
-            "epochs": self.epochs, "batch": self.batch, "optimiser": self.optimiser, "schedule": self.schedule,
-            "seed": self.seed,
+            "objective": objective.settings(), "data": self.fingerprint, "epochs": self.epochs, "batch": self.batch,
+            "accumulate": self.accumulate, "optimiser": self.optimiser, "schedule": self.schedule, "clip": self.clip,
+            "ema": self.ema, "keep": self.keep, "seed": self.seed,
         })
     }
 
@@ -240,71 +210,97 @@ impl Training<'_> {
         objective: &O,
         device: &Device,
         checkpoint: &Checkpoint,
-    ) -> Result<(O::Network, ModuleOptimizer, Progress), TrainError> {
-        let (network, optimiser) = (objective.build(device), self.optimiser.init());
+    ) -> Result<(Run<O::Network>, Progress), TrainError> {
+        let (network, optimiser) = (objective.build(device), self.optimiser.init(objective.spared()));
         let settings = self.settings(objective);
+        let averaged = |first: Weights| self.ema.map(|decay| Ema::new(decay, first));
         match checkpoint.read()? {
             None => {
                 let network = number_parameters(objective.initialise(network, self.seed));
-                Ok((network, optimiser, Progress { settings, epochs: Vec::new() }))
+                let ema = averaged(to_weights(&network.valid()));
+                Ok((Run { network, optimiser, ema }, Progress { settings, epochs: Vec::new() }))
             }
             Some(_) if !self.resume => Err(TrainError::Exists { path: self.out.into() }),
-            Some((progress, weights, state)) => {
-                if progress.settings != settings {
-                    let (found, given) = (progress.settings.to_string(), settings.to_string());
+            Some(stored) => {
+                if stored.progress.settings != settings {
+                    let (found, given) = (stored.progress.settings.to_string(), settings.to_string());
                     return Err(TrainError::OtherRun { path: self.out.into(), found, given });
                 }
-                let network = number_parameters(load(network, &weights)?);
+                let network = number_parameters(load(network, &stored.weights)?);
                 let optimiser =
-                    optimiser.from_bytes(state).map_err(|error| TrainError::Optimiser(error.to_string()))?;
-                Ok((network, optimiser, progress))
+                    optimiser.from_bytes(stored.optimiser).map_err(|error| TrainError::Optimiser(error.to_string()))?;
+                let ema = stored.ema.and_then(averaged);
+                Ok((Run { network, optimiser, ema }, stored.progress))
             }
         }
     }
 
-    /// One pass; returns the network, its mean loss and the share of images told right as they went by.
+    /// One pass over the training images.
     fn epoch<O: Objective>(
         &self,
         objective: &O,
-        mut network: O::Network,
-        optimiser: &mut ModuleOptimizer,
+        mut run: Run<O::Network>,
         epoch: usize,
         device: &Device,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<(O::Network, f64, f64), TrainError> {
-        let mut order: Vec<usize> = (0..objective.len()).collect();
-        order.shuffle(&mut stream(self.seed, epoch, usize::MAX - 1));
-        let steps = order.len().div_ceil(self.batch);
-        let (mut total, mut right) = (0.0, 0);
+    ) -> Result<(Run<O::Network>, Epoch), TrainError> {
+        let started = Instant::now();
+        let plan = objective.plan(epoch);
+        let steps = plan.len().div_ceil(self.accumulate);
+        let (mut total, mut right, mut seen, mut rate) = (0.0, 0, 0, 0.0);
         std::thread::scope(|scope| {
             let (send, receive) = sync_channel(AHEAD);
-            let batches = &order;
+            let batches = &plan;
             scope.spawn(move || {
-                for indices in batches.chunks(self.batch) {
-                    if send.send((indices.len(), objective.load(indices, epoch))).is_err() {
+                for indices in batches {
+                    if send.send((objective.count(indices), objective.load(indices, epoch))).is_err() {
                         return;
                     }
                 }
             });
+            let mut sum = GradientsAccumulator::new();
             for (step, (count, batch)) in receive.into_iter().enumerate() {
                 let batch = batch.map_err(TrainError::Image)?;
-                let rate = self.schedule.rate((epoch - 1) * steps + step, self.epochs * steps);
-                let Step { loss, hits } = objective.step(&network, batch, device);
+                let moment = Moment { epoch, epochs: self.epochs, step, seed: self.seed };
+                let Step { loss, hits } = objective.step(&mut run.network, batch, &moment, device);
                 let value = loss.clone().into_data().iter::<f64>().next().unwrap_or(f64::NAN);
                 if !value.is_finite() {
                     return Err(TrainError::Diverged { loss: value, epoch, step: step + 1, kept: epoch - 1 });
                 }
                 right += hits;
+                seen += count;
                 total += value * count as f64;
-                let gradients = GradientsParams::from_grads(loss.backward(), &network);
-                network = optimiser.step(rate, network, gradients);
+                let (place, group) = (step % self.accumulate, step / self.accumulate);
+                // The last step of an epoch may have fewer batches.
+                let together = (plan.len() - group * self.accumulate).min(self.accumulate);
+                let loss = if together == 1 { loss } else { loss / together as f64 };
+                sum.accumulate(&run.network, GradientsParams::from_grads(loss.backward(), &run.network));
+                if place + 1 == together {
+                    rate = self.schedule.rate((epoch - 1) * steps + group, steps, self.epochs);
+                    run = self.descend(run, sum.grads(), rate);
+                }
                 if watch(Event::Step(count)).is_break() {
                     return Err(TrainError::Stopped { epoch, kept: epoch - 1 });
                 }
             }
-            let n = order.len() as f64;
-            Ok((network, total / n, right as f64 / n))
+            let (loss, accuracy) = (total / seen.max(1) as f64, right as f64 / seen.max(1) as f64);
+            let seconds = started.elapsed().as_secs_f64();
+            let images_per_second = seen as f64 / seconds;
+            Ok((run, Epoch { epoch, loss, accuracy, validation_accuracy: None, rate, images_per_second, seconds }))
         })
+    }
+
+    /// One step of the optimiser.
+    fn descend<N: Named>(&self, run: Run<N>, mut gradients: GradientsParams, rate: f64) -> Run<N> {
+        let Run { network, mut optimiser, mut ema } = run;
+        if let Some(longest) = self.clip {
+            gradients = clipped(&network, gradients, longest);
+        }
+        let network = optimiser.step(rate, network, gradients);
+        if let Some(ema) = &mut ema {
+            ema.update(&to_weights(&network.valid()));
+        }
+        Run { network, optimiser, ema }
     }
 
     fn log(&self, epochs: &[Epoch]) -> Result<(), TrainError> {

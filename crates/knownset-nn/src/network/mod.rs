@@ -7,6 +7,7 @@ mod conv_norm;
 mod init;
 mod parameters;
 mod resnet;
+mod trunk;
 mod vit;
 
 pub use clip::{Clip, ClipSpec, TowerSpec, clip_init};
@@ -15,4 +16,5 @@ pub(crate) use conv_norm::Folded;
 pub use init::{Init, Rule, initialise, initialise_with};
 pub use parameters::{Mismatch, Named, load, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
+pub use trunk::Trunk;
 pub use vit::{Vit, VitSpec};

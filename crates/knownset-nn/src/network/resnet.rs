@@ -166,6 +166,11 @@ impl ResNet {
         adaptive_avg_pool2d(hidden, [1, 1]).flatten(1, 3)
     }
 
+    /// The last layer.
+    pub(super) fn head(&self) -> &Linear {
+        &self.head
+    }
+
     /// `[n, d]` embedding → `[n, K]` logits.
     pub fn classify(&self, embedding: Tensor<2>) -> Tensor<2> {
         self.head.forward(embedding)

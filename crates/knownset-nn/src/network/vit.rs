@@ -129,6 +129,11 @@ impl Vit {
         self.norm.forward(hidden.narrow(1, 0, 1)).squeeze_dim(1)
     }
 
+    /// The last layer.
+    pub(super) fn head(&self) -> &Linear {
+        &self.head
+    }
+
     /// `[n, d]` embedding → `[n, K]` logits.
     pub fn classify(&self, embedding: Tensor<2>) -> Tensor<2> {
         self.head.forward(embedding)

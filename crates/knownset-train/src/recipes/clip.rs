@@ -12,16 +12,24 @@ use knownset_nn::network::{Clip, ClipSpec, clip_init, initialise_with};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::RecipeEntry;
 use super::cross_entropy;
+use super::{Kind, Outliers, RecipeEntry};
 use crate::augment::{Augment, stream};
-use crate::classifier::{Labelled, hits};
-use crate::trainer::{Event, Objective, Step, TrainError, Trained, Training};
+use crate::error::TrainError;
+use crate::pictures::{Labelled, normalised};
+use crate::recipe::{Moment, Step, hits};
+use crate::sampler::{KNOWN, shuffled};
+use crate::trainer::{Event, Objective, Trained, Training};
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "clip",
-    doc: "the contrastive loss on images and their captions, with AdamW, warm-up, a cosine schedule and random crops",
+    title: "CLIP",
+    year: 2021,
     paper: "https://arxiv.org/abs/2103.00020",
+    loss: "-log softmax(s cos(image, texts)) at its own text, and the same for texts",
+    outliers: Outliers::None,
+    params: &[],
+    kind: Kind::Towers,
 };
 
 /// The largest factor that the learned scale may give the cosines.
@@ -29,7 +37,7 @@ const LARGEST_SCALE: f64 = 100.0;
 /// Images per batch when validating.
 const VALIDATION_BATCH: usize = 64;
 
-/// Images with texts, preprocessed but not augmented. Loading happens on several threads.
+/// Pictures with texts. Loading happens on several threads.
 pub trait Captioned: Sync {
     /// Number of images.
     fn len(&self) -> usize;
@@ -37,7 +45,7 @@ pub trait Captioned: Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// `[3, side, side]` values and the token ids of one of its texts, start and end token included; the error names
+    /// `[3, side, side]` values in 0..1, not normalised yet, and the token ids of one of its texts, start and end token included; the error names
     /// the image.
     fn pair(&self, index: usize, random: &mut ChaCha8Rng) -> Result<(Vec<f32>, Vec<u32>), String>;
 }
@@ -55,7 +63,7 @@ pub struct Contrastive<'a> {
     /// every epoch; it changes nothing.
     pub validation: Option<(&'a dyn Labelled, &'a [Vec<u32>])>,
     /// Changes to training images.
-    pub augment: Augment,
+    pub augment: &'a Augment,
 }
 
 impl Contrastive<'_> {
@@ -65,13 +73,17 @@ impl Contrastive<'_> {
         training: &Training<'_>,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        training.run(&Run { task: *self, seed: training.seed }, watch)
+        if self.data.is_empty() {
+            return Err(TrainError::Empty);
+        }
+        training.run(&Run { task: *self, seed: training.seed, batch: training.batch }, watch)
     }
 }
 
 struct Run<'a> {
     task: Contrastive<'a>,
     seed: u64,
+    batch: usize,
 }
 
 /// Images and texts of one step.
@@ -82,11 +94,8 @@ struct Batch {
 
 impl Objective for Run<'_> {
     type Network = Clip;
+    type Indices = Vec<usize>;
     type Batch = Batch;
-
-    fn len(&self) -> usize {
-        self.task.data.len()
-    }
 
     fn build(&self, device: &Device) -> Clip {
         Clip::new(self.task.spec, device)
@@ -98,24 +107,35 @@ impl Objective for Run<'_> {
 
     fn settings(&self) -> serde_json::Value {
         let Contrastive { spec, augment, .. } = self.task;
-        serde_json::json!({ "towers": format!("{spec:?}"), "pad": augment.pad, "flip": augment.flip })
+        let images = self.task.data.len();
+        serde_json::json!({ "towers": format!("{spec:?}"), "augment": augment.to_string(), "images": images })
     }
 
-    fn load(&self, indices: &[usize], epoch: usize) -> Result<Batch, String> {
+    fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let order = shuffled(self.task.data.len(), KNOWN, self.seed, epoch);
+        order.chunks(self.batch).map(<[usize]>::to_vec).collect()
+    }
+
+    fn count(&self, indices: &Vec<usize>) -> usize {
+        indices.len()
+    }
+
+    fn load(&self, indices: &Vec<usize>, epoch: usize) -> Result<Batch, String> {
         let Contrastive { preprocess, data, augment, .. } = self.task;
         let pairs: Result<Vec<_>, String> = indices
             .par_iter()
             .map(|&index| {
                 let random = &mut stream(self.seed, epoch, index);
-                let (input, text) = data.pair(index, random)?;
-                Ok((augment.apply(&input, preprocess, random), text))
+                let (picture, text) = data.pair(index, random)?;
+                let picture = augment.apply(picture, preprocess.size as usize, random);
+                Ok((normalised(picture, preprocess), text))
             })
             .collect();
         let (inputs, texts): (Vec<_>, Vec<_>) = pairs?.into_iter().unzip();
         Ok(Batch { values: inputs.concat(), texts })
     }
 
-    fn step(&self, network: &Clip, batch: Batch, device: &Device) -> Step {
+    fn step(&self, network: &mut Clip, batch: Batch, _: &Moment, device: &Device) -> Step {
         let n = batch.texts.len();
         let texts = texts(network, &batch.texts, device);
         let images = network.images(self.images(batch.values, n, device));
@@ -127,13 +147,14 @@ impl Objective for Run<'_> {
     }
 
     fn validate(&self, network: &Clip) -> Result<Option<f64>, String> {
-        let Some((data, prompts)) = self.task.validation else { return Ok(None) };
+        let Contrastive { validation: Some((data, prompts)), preprocess, .. } = self.task else { return Ok(None) };
         let device = Device::flex();
         let classes = unit(texts(network, prompts, &device)).transpose();
         let mut right = 0;
         let indices: Vec<usize> = (0..data.len()).collect();
         for chunk in indices.chunks(VALIDATION_BATCH) {
-            let inputs: Result<Vec<Vec<f32>>, String> = chunk.par_iter().map(|&index| data.input(index)).collect();
+            let load = |&index: &usize| Ok(normalised(data.picture(index)?, preprocess));
+            let inputs: Result<Vec<Vec<f32>>, String> = chunk.par_iter().map(load).collect();
             let labels: Vec<usize> = chunk.iter().map(|&index| data.label(index)).collect();
             let images = unit(network.images(self.images(inputs?.concat(), chunk.len(), &device)));
             right += hits(&images.matmul(classes.clone()), &labels);

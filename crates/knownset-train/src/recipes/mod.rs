@@ -3,23 +3,83 @@
 pub(crate) mod clip;
 pub(crate) mod cross_entropy;
 
-use serde::Serialize;
+use knownset_core::params::{ParamError, read};
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::classifier::Teach;
+use crate::recipe::Recipe;
 
 /// A recipe of the registry.
 #[derive(Debug, Serialize)]
 pub struct RecipeEntry {
     /// Name on the command line.
     pub name: &'static str,
-    /// One sentence: the loss and what it is for.
-    pub doc: &'static str,
+    /// Its name as people write it.
+    pub title: &'static str,
+    /// Year of the paper.
+    pub year: u16,
     /// Where it was published.
     pub paper: &'static str,
+    /// The loss in one line: z logits, p softmax, y label, f embedding, K classes; x' an outlier.
+    pub loss: &'static str,
+    /// What it learns from beside the known classes.
+    pub outliers: Outliers,
+    /// Its parameters.
+    pub params: &'static [ParamDoc],
+    /// What it trains.
+    #[serde(rename = "trains", serialize_with = "trains")]
+    pub(crate) kind: Kind,
 }
 
-/// Every recipe.
+/// Whether a recipe learns from images that belong to no known class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outliers {
+    /// It does not.
+    None,
+    /// It cannot do without.
+    Required,
+}
+
+/// One parameter.
+#[derive(Debug, Serialize)]
+pub struct ParamDoc {
+    /// Its key.
+    pub name: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// What a recipe trains.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A classifier.
+    Classifier(fn(Map<String, Value>) -> Result<Parsed, ParamError>),
+    /// An image and a text tower.
+    Towers,
+}
+
+/// Checked parameters, as a recipe and as JSON with every default filled in.
+pub(crate) type Parsed = (Box<dyn Teach>, Value);
+
+/// How a classifier's recipe reads its parameters.
+pub(crate) const fn classifier<R: Recipe + Serialize + DeserializeOwned + 'static>() -> Kind {
+    Kind::Classifier(|params| {
+        let recipe: R = read(params)?;
+        recipe.check()?;
+        let params = serde_json::to_value(&recipe)?;
+        Ok((Box::new(recipe), params))
+    })
+}
+
+fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match kind {
+        Kind::Classifier(_) => "classifier",
+        Kind::Towers => "towers",
+    })
+}
+
+/// Every recipe, in the order they are listed to the user.
 pub static RECIPES: &[&RecipeEntry] = &[&cross_entropy::ENTRY, &clip::ENTRY];
-
-/// The recipe of that name.
-pub fn find(name: &str) -> Option<&'static RecipeEntry> {
-    RECIPES.iter().copied().find(|entry| entry.name == name)
-}

@@ -1,0 +1,77 @@
+//! A classifier of any architecture that can be trained: one type for the training loop.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::parameters::Named;
+use super::resnet::ResNet;
+use super::vit::Vit;
+use crate::backbones::Architecture;
+
+/// A network that turns images into an embedding, and the linear layer behind it.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one network a process")]
+pub enum Trunk {
+    /// A residual network.
+    ResNet(ResNet),
+    /// A vision transformer.
+    Vit(Vit),
+}
+
+impl Trunk {
+    /// The network with weights yet to be set, by [`load`](super::load) or [`initialise`](super::initialise); nothing
+    /// for an architecture without a linear layer.
+    pub fn new(architecture: Architecture, classes: usize, device: &Device) -> Option<Self> {
+        match architecture {
+            Architecture::ResNet(spec) => Some(Self::ResNet(ResNet::new(spec, classes, device))),
+            Architecture::Vit(spec) => Some(Self::Vit(Vit::new(spec, classes, device))),
+            Architecture::Clip => None,
+        }
+    }
+
+    /// `[n, 3, h, w]` → the `[n, d]` that the last layer reads.
+    pub fn embed(&self, input: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::ResNet(network) => network.embed(input),
+            Self::Vit(network) => network.embed(input),
+        }
+    }
+
+    /// `[n, d]` embedding → `[n, K]` logits.
+    pub fn classify(&self, embedding: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::ResNet(network) => network.classify(embedding),
+            Self::Vit(network) => network.classify(embedding),
+        }
+    }
+
+    /// The last layer's weight `[K, d]` and bias `[K]`.
+    pub fn head(&self) -> (Tensor<2>, Tensor<1>) {
+        let head = match self {
+            Self::ResNet(network) => network.head(),
+            Self::Vit(network) => network.head(),
+        };
+        let weight = head.weight.val().transpose();
+        let bias = head.bias.as_ref().map_or_else(|| Tensor::zeros([weight.dims()[0]], &weight.device()), |b| b.val());
+        (weight, bias)
+    }
+
+    /// Length d of the embedding.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::ResNet(network) => network.head().weight.dims()[0],
+            Self::Vit(network) => network.head().weight.dims()[0],
+        }
+    }
+}
+
+impl Named for Trunk {
+    /// The path's first part is the architecture, which checkpoints do not name.
+    fn checkpoint_name(&self, path: &[String]) -> String {
+        let inside = path.get(1..).unwrap_or_default();
+        match self {
+            Self::ResNet(network) => network.checkpoint_name(inside),
+            Self::Vit(network) => network.checkpoint_name(inside),
+        }
+    }
+}

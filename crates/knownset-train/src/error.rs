@@ -1,0 +1,124 @@
+//! Runs that do not come to their end.
+
+use std::path::PathBuf;
+
+use knownset_nn::WeightsError;
+use knownset_nn::network::Mismatch;
+
+/// A run that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Nothing to train on.
+    #[error("there are no labelled training images")]
+    Empty,
+    /// No outliers for a recipe that learns from them.
+    #[error("the recipe {recipe} learns from outliers, and there are none")]
+    NoOutliers {
+        /// The recipe.
+        recipe: String,
+    },
+    /// Outliers for a recipe that has no use for them.
+    #[error("the recipe {recipe} does not learn from outliers, but some are given")]
+    UnwantedOutliers {
+        /// The recipe.
+        recipe: String,
+    },
+    /// No synthetic images for SIO.
+    #[error("sio learns from synthetic images of the known classes, and there are none")]
+    NoSynthetic,
+    /// Synthetic images for a recipe without SIO.
+    #[error("synthetic images are given, but the recipe {recipe} does not use them; write sio+{recipe}")]
+    UnwantedSynthetic {
+        /// The recipe.
+        recipe: String,
+    },
+    /// Fewer synthetic images than an epoch takes.
+    #[error("{found} synthetic images do not last for an epoch; add some, or let them be seen again with exhaust=cycle")]
+    Exhausted {
+        /// How many there are.
+        found: usize,
+    },
+    /// A network that the recipe cannot train.
+    #[error("`{backbone}` is a pair of towers, not a classifier; the recipe clip trains those")]
+    Backbone {
+        /// Its name.
+        backbone: &'static str,
+    },
+    /// A label beyond the classes.
+    #[error("{what} image {image} has label {label}, but there are {classes} classes")]
+    Label {
+        /// `training`, `synthetic` or `validation`.
+        what: &'static str,
+        /// Its index.
+        image: usize,
+        /// Its label.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// The best epoch cannot be told without validation images.
+    #[error("the best epoch is the one with the best validation accuracy, and there are no validation images")]
+    NoValidation,
+    /// An image that cannot be read.
+    #[error("{0}")]
+    Image(String),
+    /// The loss stopped being a number; the checkpoint of the epoch before is kept.
+    #[error(
+        "the loss is {loss} in epoch {epoch}, step {step}; the checkpoint of epoch {kept} is kept; try a lower --lr"
+    )]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step in it, from 1.
+        step: usize,
+        /// The last finished epoch.
+        kept: usize,
+    },
+    /// The caller asked to stop.
+    #[error("stopped in epoch {epoch}; run the same command with --resume to go on from epoch {kept}")]
+    Stopped {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The last finished epoch.
+        kept: usize,
+    },
+    /// The folder already holds a run.
+    #[error("{path}: there is a checkpoint here; give --resume to go on with it, or another folder")]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The checkpoint is of another run.
+    #[error("{path}: the checkpoint was made with other settings: {found}, now {given}")]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// Settings in the checkpoint.
+        found: String,
+        /// Settings now.
+        given: String,
+    },
+    /// A checkpoint file that cannot be parsed.
+    #[error("{path}: damaged checkpoint")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The optimiser's state cannot be written or read.
+    #[error("the optimiser's state: {0}")]
+    Optimiser(String),
+    /// Weights that do not fit the network.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// A weights file that cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The operating system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
