@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_nn::network::{Trunk, initialise_with};
 use knownset_nn::{BackboneEntry, Weights};

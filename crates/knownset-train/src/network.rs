@@ -1,6 +1,6 @@
 //! The network a recipe trains: a backbone, and whatever the recipe adds.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleDisplay, Param};
 use burn::tensor::Tensor;
 use knownset_nn::network::{Named, Trunk};
 
@@ -8,19 +8,19 @@ use knownset_nn::network::{Named, Trunk};
 ///
 /// In weights files the backbone's tensors have their checkpoint's names and the others `recipe.` before theirs.
 #[derive(Module, Debug)]
-pub(crate) struct Network<P: Module> {
+pub(crate) struct Network<P: Module + ModuleDisplay> {
     pub(crate) trunk: Trunk,
     pub(crate) parts: P,
 }
 
-impl<P: Module> Network<P> {
+impl<P: Module + ModuleDisplay> Network<P> {
     /// `[n, 3, side, side]` → `[n, d]`.
     pub(crate) fn embed(&self, images: Tensor<4>) -> Tensor<2> {
         self.trunk.embed(images)
     }
 }
 
-impl<P: Module> Named for Network<P> {
+impl<P: Module + ModuleDisplay> Named for Network<P> {
     fn checkpoint_name(&self, path: &[String]) -> String {
         match path.split_first() {
             Some((first, rest)) if first == "trunk" => self.trunk.checkpoint_name(rest),

@@ -72,7 +72,7 @@ impl Optimiser {
                     .with_beta_2(beta2 as f32)
                     .with_epsilon(epsilon as f32)
                     .with_weight_decay(weight_decay as f32);
-                let bare = adam.with_weight_decay(0.0);
+                let bare = adam.clone().with_weight_decay(0.0);
                 if spared.is_empty() { adam.init() } else { adam.init().with_group(group(), bare.build(), None) }
             }
         }

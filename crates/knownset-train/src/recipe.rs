@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_core::params::ParamError;
 use knownset_nn::HostTensor;
@@ -16,7 +16,7 @@ use crate::network::Network;
 /// A way to train a classifier. The type's values are the recipe's parameters.
 pub(crate) trait Recipe: Debug + Send + Sync {
     /// What the network has beside its backbone and linear layer.
-    type Parts: Module + Debug + Sync;
+    type Parts: Module + ModuleDisplay + Debug + Sync;
 
     /// Whether the parameters are in range.
     fn check(&self) -> Result<(), ParamError> {

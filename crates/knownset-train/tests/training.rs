@@ -3,35 +3,48 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use knownset_core::{Filter, Preprocess, Resize};
 use knownset_nn::network::{ClipSpec, TowerSpec};
 use knownset_nn::{Weights, find};
 use knownset_train::{
-    Augment, Captioned, Classification, Contrastive, Event, Labelled, Optimiser, Schedule, TrainError, Trained,
-    Training,
+    Augment, Captioned, Chosen, Classification, Contrastive, Curve, Decays, Event, Keep, Labelled, Optimiser, Pictures,
+    Schedule, TrainError, Trained, Training,
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Bright images against dark ones, with a little texture.
+/// Bright pictures against dark ones, with a little texture.
 struct Toy {
     bright: f32,
+    len: usize,
+}
+
+impl Toy {
+    const GOOD: Self = Self { bright: 0.5, len: 24 };
+}
+
+impl Pictures for Toy {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn picture(&self, index: usize) -> Result<Vec<f32>, String> {
+        let level = if index.is_multiple_of(2) { 0.1 } else { self.bright };
+        Ok((0..3 * 32 * 32).map(|pixel| level + 0.04 * ((pixel * 7 + index * 13) % 11) as f32).collect())
+    }
 }
 
 impl Labelled for Toy {
-    fn len(&self) -> usize {
-        24
-    }
-
     fn label(&self, index: usize) -> usize {
         index % 2
     }
+}
 
-    fn input(&self, index: usize) -> Result<Vec<f32>, String> {
-        let level = if index.is_multiple_of(2) { -0.5 } else { self.bright };
-        Ok((0..3 * 32 * 32).map(|pixel| level + 0.1 * ((pixel * 7 + index * 13) % 11) as f32).collect())
-    }
+fn augment() -> &'static Augment {
+    static AUGMENT: LazyLock<Augment> = LazyLock::new(|| Augment::crop_and_flip(4));
+    &AUGMENT
 }
 
 fn classification(data: &Toy) -> Classification<'_> {
@@ -39,8 +52,10 @@ fn classification(data: &Toy) -> Classification<'_> {
         backbone: find("cifar-resnet20").unwrap(),
         classes: 2,
         data,
+        synthetic: None,
+        outliers: None,
         validation: Some(data),
-        augment: Augment { pad: 4, flip: true },
+        augment: augment(),
     }
 }
 
@@ -49,8 +64,12 @@ fn training(out: &Path, resume: bool) -> Training<'_> {
         fingerprint: "toy".into(),
         epochs: 3,
         batch: 8,
-        optimiser: Optimiser::Sgd { momentum: 0.9, weight_decay: 5e-4 },
-        schedule: Schedule { lr: 0.05, warmup: 0 },
+        accumulate: 1,
+        optimiser: Optimiser::Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4, decays: Decays::All },
+        schedule: Schedule { lr: 0.05, warmup: 0, curve: Curve::Cosine { least: 0.0 } },
+        clip: None,
+        ema: None,
+        keep: Keep::Last,
         seed: 3,
         out,
         resume,
@@ -66,12 +85,13 @@ fn until(stop_after: usize) -> impl FnMut(Event<'_>) -> ControlFlow<()> {
 }
 
 fn run(data: &Toy, training: &Training<'_>, stop_after: usize) -> Result<Trained, TrainError> {
-    classification(data).train(training, &mut until(stop_after))
+    let plain = Chosen::parse("cross-entropy").unwrap();
+    plain.train(&classification(data), training, &mut until(stop_after))
 }
 
 #[test]
 fn it_learns_and_a_stopped_run_goes_on_to_the_same_bits() {
-    let data = Toy { bright: 0.5 };
+    let data = Toy::GOOD;
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let whole = run(&data, &training(whole.path(), false), 99).unwrap();
     assert_eq!(whole.epochs.len(), 3);
@@ -93,7 +113,7 @@ fn it_learns_and_a_stopped_run_goes_on_to_the_same_bits() {
 
 #[test]
 fn what_cannot_go_on_is_refused() {
-    let data = Toy { bright: 0.5 };
+    let data = Toy::GOOD;
     let folder = tempfile::tempdir().unwrap();
     assert!(run(&data, &training(folder.path(), false), 1).is_err(), "stopped after one epoch");
     let again = run(&data, &training(folder.path(), false), 99).unwrap_err();
@@ -101,22 +121,70 @@ fn what_cannot_go_on_is_refused() {
     let other = Training { seed: 4, ..training(folder.path(), true) };
     assert!(matches!(run(&data, &other, 99), Err(TrainError::OtherRun { .. })));
     let fewer = Classification { classes: 1, ..classification(&data) };
-    let fewer = fewer.train(&training(folder.path(), true), &mut until(99));
-    assert!(matches!(fewer, Err(TrainError::Label { image: 1, label: 1, classes: 1 })));
+    let refused = |recipe: &str, task: Classification<'_>, training: &Training<'_>| {
+        Chosen::parse(recipe).unwrap().train(&task, training, &mut until(99)).unwrap_err()
+    };
+    let next = training(folder.path(), true);
+    assert!(matches!(
+        refused("cross-entropy", fewer, &next),
+        TrainError::Label { what: "training", image: 1, label: 1, classes: 1 }
+    ));
     let towers = Classification { backbone: find("sprite-clip").unwrap(), ..classification(&data) };
-    let towers = towers.train(&training(folder.path(), true), &mut until(99));
-    assert!(matches!(towers, Err(TrainError::Backbone { backbone: "sprite-clip" })));
+    assert!(matches!(refused("cross-entropy", towers, &next), TrainError::Backbone { backbone: "sprite-clip" }));
+    let empty = Toy { len: 0, ..Toy::GOOD };
+    let nothing = Classification { data: &empty, ..classification(&data) };
+    assert!(matches!(refused("cross-entropy", nothing, &next), TrainError::Empty));
+    let outliers = Classification { outliers: Some(&data), ..classification(&data) };
+    assert!(matches!(refused("cross-entropy", outliers, &next), TrainError::UnwantedOutliers { .. }));
+    let synthetic = Classification { synthetic: Some(&data), ..classification(&data) };
+    assert!(matches!(refused("cross-entropy", synthetic, &next), TrainError::UnwantedSynthetic { .. }));
+    assert!(matches!(refused("sio+cross-entropy", classification(&data), &next), TrainError::NoSynthetic));
+    let few = Toy { len: 2, ..Toy::GOOD };
+    let few = Classification { synthetic: Some(&few), ..classification(&data) };
+    assert!(matches!(refused("sio:exhaust=error+cross-entropy", few, &next), TrainError::Exhausted { found: 2 }));
+    let blind = Classification { validation: None, ..classification(&data) };
+    let fresh = tempfile::tempdir().unwrap();
+    let best = Training { keep: Keep::Best, ..training(fresh.path(), false) };
+    assert!(matches!(refused("cross-entropy", blind, &best), TrainError::NoValidation));
 }
 
 #[test]
 fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let good = Toy { bright: 0.5 };
+    let good = Toy::GOOD;
     assert!(run(&good, &training(folder.path(), false), 1).is_err(), "stopped after one epoch");
-    let broken = Toy { bright: f32::NAN };
+    let broken = Toy { bright: f32::NAN, ..Toy::GOOD };
     let error = run(&broken, &training(folder.path(), true), 99).unwrap_err();
     assert!(matches!(error, TrainError::Diverged { epoch: 2, kept: 1, .. }), "{error}");
     assert_eq!(run(&good, &training(folder.path(), true), 99).unwrap().epochs.len(), 3);
+}
+
+#[test]
+fn every_setting_of_the_loop_goes_on_to_the_same_bits() {
+    let data = Toy::GOOD;
+    let settings = |out, resume| Training {
+        accumulate: 2,
+        optimiser: Optimiser::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4, decays: Decays::Matrices },
+        schedule: Schedule { lr: 0.05, warmup: 2, curve: Curve::Steps { after: vec![2], factor: 0.1 } },
+        clip: Some(1.0),
+        ema: Some(0.5),
+        keep: Keep::Best,
+        ..training(out, resume)
+    };
+    let mixed = Chosen::parse("sio:alpha=0.5:weighting=explicit+cross-entropy:label-smoothing=0.1").unwrap();
+    let task = Classification { synthetic: Some(&data), ..classification(&data) };
+    let go = |training: &Training<'_>, stop: usize| mixed.train(&task, training, &mut until(stop));
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let whole = go(&settings(whole.path(), false), 99).unwrap();
+    assert!(go(&settings(parts.path(), false), 1).is_err(), "stopped after one epoch");
+    let resumed = go(&settings(parts.path(), true), 99).unwrap();
+    let weights = |trained: &Trained| Weights::open(&trained.weights).unwrap().sha256();
+    assert_eq!((weights(&resumed), resumed.kept), (weights(&whole), whole.kept));
+    let best = whole.epochs.iter().map(|epoch| epoch.validation_accuracy.unwrap()).fold(0.0, f64::max);
+    assert_eq!(whole.epochs[whole.kept - 1].validation_accuracy, Some(best));
+    let other = tempfile::tempdir().unwrap();
+    let last = go(&Training { keep: Keep::Last, ema: None, ..settings(other.path(), false) }, 99).unwrap();
+    assert_ne!(weights(&last), weights(&whole), "the running mean is what is given away");
 }
 
 /// Four kinds of images, each with its own word of two tokens between the start token 6 and the end token 7.
@@ -144,13 +212,19 @@ fn towers_learn_which_text_belongs_and_a_stopped_run_goes_on_to_the_same_bits() 
     let spec = ClipSpec { projection: 8, image: 16, patch: 8, vision, vocabulary: 8, context: 6, text };
     let resize = Resize::Exact { size: 16, filter: Filter::Bilinear };
     let preprocess = Preprocess { resize, size: 16, mean: [0.0; 3], std: [1.0; 3] };
-    let augment = Augment { pad: 0, flip: false };
-    let task = Contrastive { spec: &spec, preprocess: &preprocess, data: &Named, validation: None, augment };
+    let augment = Augment::crop(0);
+    let task = Contrastive { spec: &spec, preprocess: &preprocess, data: &Named, validation: None, augment: &augment };
     let towers = |out, resume| Training {
         epochs: 6,
         batch: KINDS,
-        optimiser: Optimiser::AdamW { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.1 },
-        schedule: Schedule { lr: 5e-3, warmup: 4 },
+        optimiser: Optimiser::AdamW {
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-6,
+            weight_decay: 0.1,
+            decays: Decays::Matrices,
+        },
+        schedule: Schedule { lr: 5e-3, warmup: 4, curve: Curve::Cosine { least: 0.0 } },
         ..training(out, resume)
     };
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -3,12 +3,12 @@
 use knownset_core::Preprocess;
 use knownset_data::Texts;
 use knownset_nn::tokenizer::Tokenizer;
-use knownset_train::Captioned;
+use knownset_train::{Captioned, Pictures};
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use crate::images::{Images, Inputs};
+use crate::images::{Images, TrainingImages};
 
 /// Share of texts that are one of the image's captions; the others are made of tags.
 const CAPTIONS: f64 = 0.5;
@@ -17,7 +17,7 @@ const PROMPTS: f64 = 0.2;
 
 /// The images of a set that has texts.
 pub(crate) struct CaptionedImages<'a> {
-    inputs: Inputs<'a>,
+    pictures: TrainingImages<'a>,
     texts: &'a [Texts],
     tokenizer: &'a Tokenizer,
 }
@@ -26,11 +26,11 @@ impl<'a> CaptionedImages<'a> {
     /// `texts` belong to the images, row by row.
     pub(crate) fn new(
         images: &'a Images,
-        preprocess: &'a Preprocess,
+        preprocess: &Preprocess,
         texts: &'a [Texts],
         tokenizer: &'a Tokenizer,
     ) -> Self {
-        Self { inputs: Inputs { images, preprocess }, texts, tokenizer }
+        Self { pictures: TrainingImages::all(images, preprocess), texts, tokenizer }
     }
 }
 
@@ -40,10 +40,9 @@ impl Captioned for CaptionedImages<'_> {
     }
 
     fn pair(&self, index: usize, random: &mut ChaCha8Rng) -> Result<(Vec<f32>, Vec<u32>), String> {
-        use knownset_nn::extract::InputSource;
         let text = choose(&self.texts[index], random);
         let tokens = self.tokenizer.encode(&text).map_err(|error| error.to_string())?;
-        Ok((self.inputs.load(index)?.values, tokens.ids[..=tokens.end].to_vec()))
+        Ok((self.pictures.picture(index)?, tokens.ids[..=tokens.end].to_vec()))
     }
 }
 

@@ -1,10 +1,14 @@
 //! What can be typed: clap types and nothing else.
 
+mod train;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use knownset_data::corruptions::Severity;
 use knownset_detect::{Ratio, Stream};
+
+pub(crate) use train::{OptimiserName, Train};
 
 /// Tell whether an image belongs to what a model knows.
 #[derive(Debug, Parser)]
@@ -254,49 +258,6 @@ pub(crate) struct Calibrate {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) reading: Reading,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Train {
-    /// Recipe by name; `knownset recipes` lists them
-    #[arg(long, value_name = "NAME")]
-    pub(crate) recipe: String,
-    /// Backbone to train, from random weights [default: sprite-resnet, or sprite-clip for the recipe clip]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) backbone: Option<String>,
-    /// Towers to train with the recipe clip: a folder with config.json and preprocessor_config.json
-    #[arg(long, value_name = "DIR", conflicts_with = "backbone")]
-    pub(crate) towers: Option<PathBuf>,
-    /// Training images, labelled or, for the recipe clip, captioned
-    #[arg(long, value_name = "REF")]
-    pub(crate) data: String,
-    /// Labelled images whose accuracy is reported after every epoch
-    #[arg(long, value_name = "REF")]
-    pub(crate) val: Option<String>,
-    /// Folder for weights, checkpoint and log
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    /// Go on from the checkpoint in --out
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    pub(crate) epochs: usize,
-    /// Images per step [default: 64]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) batch_size: Option<usize>,
-    /// Learning rate at the start of the cosine schedule [default: 0.1; clip: 0.001]
-    #[arg(long, value_name = "RATE")]
-    pub(crate) lr: Option<f64>,
-    /// Momentum of SGD [default: 0.9]
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) momentum: Option<f64>,
-    /// L2 penalty of SGD, decoupled decay of AdamW [default: 0.0005; clip: 0.1]
-    #[arg(long, value_name = "RATE")]
-    pub(crate) weight_decay: Option<f64>,
-    /// Seed of initial weights, shuffling and augmentation
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
 }
 
 /// A pair of towers that read images and words.

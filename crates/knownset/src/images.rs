@@ -11,7 +11,7 @@ use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
 use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
 use knownset_nn::{Architecture, LoadedBackbone, load_backbone};
-use knownset_train::Labelled;
+use knownset_train::{Labelled, Pictures};
 use ndarray::Array1;
 use rayon::prelude::*;
 
@@ -194,32 +194,42 @@ impl InputSource for Inputs<'_> {
     }
 }
 
-/// The labelled images of a set, as training wants them.
+/// The images of a set as training wants them: not normalised, so that they can be changed before they are.
 pub(crate) struct TrainingImages<'a> {
-    inputs: Inputs<'a>,
-    /// Rows with a label.
+    images: &'a Images,
+    preprocess: Preprocess,
+    /// Rows that are used.
     rows: Vec<usize>,
 }
 
 impl<'a> TrainingImages<'a> {
-    /// Leaves out images without a class.
-    pub(crate) fn new(images: &'a Images, preprocess: &'a Preprocess) -> Self {
+    /// Those with a class.
+    pub(crate) fn labelled(images: &'a Images, preprocess: &Preprocess) -> Self {
         let rows = (0..images.len()).filter(|&row| images.source.label(row) >= 0).collect();
-        Self { inputs: Inputs { images, preprocess }, rows }
+        Self { rows, ..Self::all(images, preprocess) }
+    }
+
+    /// All of them, whatever their class.
+    pub(crate) fn all(images: &'a Images, preprocess: &Preprocess) -> Self {
+        let preprocess = Preprocess { mean: [0.0; 3], std: [1.0; 3], ..preprocess.clone() };
+        Self { images, preprocess, rows: (0..images.len()).collect() }
     }
 }
 
-impl Labelled for TrainingImages<'_> {
+impl Pictures for TrainingImages<'_> {
     fn len(&self) -> usize {
         self.rows.len()
     }
 
-    fn label(&self, index: usize) -> usize {
-        usize::try_from(self.inputs.images.source.label(self.rows[index])).unwrap_or_default()
+    fn picture(&self, index: usize) -> Result<Vec<f32>, String> {
+        let inputs = Inputs { images: self.images, preprocess: &self.preprocess };
+        inputs.load(self.rows[index]).map(|input| input.values)
     }
+}
 
-    fn input(&self, index: usize) -> Result<Vec<f32>, String> {
-        self.inputs.load(self.rows[index]).map(|input| input.values)
+impl Labelled for TrainingImages<'_> {
+    fn label(&self, index: usize) -> usize {
+        usize::try_from(self.images.source.label(self.rows[index])).unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use knownset_data::DATASETS;
 use knownset_detect::DETECTORS;
 use knownset_nn::BACKBONES;
-use knownset_train::RECIPES;
+use knownset_train::{Outliers, RECIPES};
 use serde_json::{Value, json};
 
 use super::Status;
@@ -100,12 +100,31 @@ pub(super) fn datasets(args: &List, printer: Printer) -> anyhow::Result<Status> 
 }
 
 pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
-    let chosen: Vec<_> =
-        RECIPES.iter().filter(|entry| args.name.as_ref().is_none_or(|name| entry.name == name)).collect();
-    let known = || RECIPES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-    anyhow::ensure!(!chosen.is_empty(), "no such recipe; there are: {}", known());
-    printer.result(&chosen, || {
-        table(["name", "what"], chosen.iter().map(|entry| [entry.name.into(), entry.doc.into()]))
+    if let Some(name) = &args.name {
+        let entry = knownset_train::find(name)?;
+        printer.result(entry, || {
+            let outliers = match entry.outliers {
+                Outliers::None => "images of the known classes",
+                Outliers::Required => "images of the known classes and outliers (--outliers)",
+            };
+            let mut text = format!(
+                "{} ({}, {})\n{}\n\nloss         {}\nlearns from  {outliers}\n",
+                entry.name, entry.title, entry.year, entry.paper, entry.loss
+            );
+            for param in entry.params {
+                let _ = writeln!(text, "\n{}: {}", param.name, param.doc);
+            }
+            text
+        })?;
+        return Ok(Status::Done);
+    }
+    printer.result(&RECIPES, || {
+        let rows = RECIPES.iter().map(|entry| {
+            let outliers = if entry.outliers == Outliers::Required { "outliers" } else { "" };
+            [entry.name.into(), entry.year.to_string(), outliers.into(), entry.loss.into()]
+        });
+        table(["name", "year", "needs", "loss"], rows)
+            + "\n\nsio+NAME mixes synthetic images of the known classes into any of them"
     })?;
     Ok(Status::Done)
 }

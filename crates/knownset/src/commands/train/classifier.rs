@@ -1,54 +1,92 @@
 //! Labelled images → a trained classifier.
 
-use knownset_train::{Augment, Classification, Optimiser, RecipeEntry, Schedule, Training};
+use anyhow::Context;
+use knownset_core::Preprocess;
+use knownset_train::{Augment, Chosen, Classification, Pictures};
 use serde_json::json;
 
 use super::{PAD_SHARE, Watch};
-use crate::cli::Train;
+use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
 use crate::printer::Printer;
 
-pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyhow::Result<Status> {
+pub(super) fn run(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::Result<Status> {
     let backbone = knownset_nn::find(args.backbone.as_deref().unwrap_or("sprite-resnet"))?;
+    let preprocess = &backbone.preprocess;
     let images = Images::open(&args.data, true)?;
     let classes = images.class_names().len();
     anyhow::ensure!(classes >= 2, "{} has {classes} classes; a classifier needs at least two", args.data);
-    let data = TrainingImages::new(&images, &backbone.preprocess);
-    let validation = args.val.as_ref().map(|reference| Images::open(reference, true)).transpose()?;
-    if let Some(validation) = &validation {
+    let same_classes = |flag: &str, reference: &Option<String>| -> anyhow::Result<Option<Images>> {
+        let Some(reference) = reference else { return Ok(None) };
+        let other = Images::open(reference, true)?;
         anyhow::ensure!(
-            validation.class_names() == images.class_names(),
-            "the classes of --val differ from those of --data"
+            other.class_names() == images.class_names(),
+            "the classes of {flag} differ from those of --data: {:?} there, {:?} here",
+            other.class_names(),
+            images.class_names()
         );
-    }
-    let validation = validation.as_ref().map(|images| TrainingImages::new(images, &backbone.preprocess));
+        Ok(Some(other))
+    };
+    let validation = same_classes("--val", &args.val)?;
+    let synthetic = same_classes("--synthetic", &args.synthetic)?;
+    let outliers: Vec<Images> = args.outliers.iter().map(|text| Images::open(text, true)).collect::<Result<_, _>>()?;
+    let all = std::iter::once(&images).chain(&synthetic).chain(&outliers);
+    let fingerprint = all.map(Images::fingerprint).collect::<Vec<_>>().join("; ");
+
+    let labelled = |images| TrainingImages::labelled(images, preprocess);
+    let data = labelled(&images);
+    let (validation, synthetic) = (validation.as_ref().map(labelled), synthetic.as_ref().map(labelled));
+    let outliers = (!outliers.is_empty()).then(|| Joined::new(&outliers, preprocess));
+    let augment = match &args.augment {
+        Some(text) => text.parse().context("--augment cannot be followed")?,
+        None => Augment::crop_and_flip((preprocess.size / PAD_SHARE) as usize),
+    };
     let task = Classification {
         backbone,
         classes,
         data: &data,
+        synthetic: synthetic.as_ref().map(|images| images as _),
+        outliers: outliers.as_ref().map(|images| images as _),
         validation: validation.as_ref().map(|images| images as _),
-        augment: Augment { pad: (backbone.preprocess.size / PAD_SHARE) as usize, flip: true },
+        augment: &augment,
     };
-    let (momentum, weight_decay) = (args.momentum.unwrap_or(0.9), args.weight_decay.unwrap_or(5e-4));
-    let training = Training {
-        fingerprint: images.fingerprint(),
-        epochs: args.epochs,
-        batch: args.batch_size.unwrap_or(64),
-        optimiser: Optimiser::Sgd { momentum, weight_decay },
-        schedule: Schedule { lr: args.lr.unwrap_or(0.1), warmup: 0 },
-        seed: args.seed,
-        out: &args.out,
-        resume: args.resume,
-    };
-    let mut watch = Watch::new(printer, images.len(), "validation");
-    let trained = task.train(&training, &mut |event| watch.see(&event))?;
+    let training = args.training(fingerprint, data.len(), OptimiserName::Sgd, 0.0)?;
+    let mut watch = Watch::new(printer, data.len(), "validation");
+    let trained = recipe.train(&task, &training, &mut |event| watch.see(&event))?;
     drop(watch);
     let out = trained.weights.display().to_string();
     let result = json!({
-        "out": out, "recipe": recipe.name, "backbone": backbone.name, "class_names": images.class_names(),
-        "epochs": trained.epochs,
+        "out": out, "recipe": recipe.to_string(), "params": recipe.params(), "backbone": backbone.name,
+        "class_names": images.class_names(), "kept": trained.kept, "epochs": trained.epochs,
     });
-    printer.result(&result, || format!("{out}: {} trained for {} epochs", backbone.name, trained.epochs.len()))?;
+    printer.result(&result, || {
+        format!("{out}: {} trained for {} epochs, that of epoch {}", backbone.name, training.epochs, trained.kept)
+    })?;
     Ok(Status::Done)
+}
+
+/// Several sets of images, one behind the other.
+struct Joined<'a>(Vec<TrainingImages<'a>>);
+
+impl<'a> Joined<'a> {
+    fn new(sets: &'a [Images], preprocess: &Preprocess) -> Self {
+        Self(sets.iter().map(|images| TrainingImages::all(images, preprocess)).collect())
+    }
+}
+
+impl Pictures for Joined<'_> {
+    fn len(&self) -> usize {
+        self.0.iter().map(Pictures::len).sum()
+    }
+
+    fn picture(&self, mut index: usize) -> Result<Vec<f32>, String> {
+        for set in &self.0 {
+            if index < set.len() {
+                return set.picture(index);
+            }
+            index -= set.len();
+        }
+        Err(format!("there is no image {index} behind the last one"))
+    }
 }

@@ -4,20 +4,20 @@ use anyhow::Context;
 use knownset_nn::Weights;
 use knownset_nn::clip::{ClipDesign, SPRITE_CLIP};
 use knownset_nn::tokenizer::Tokenizer;
-use knownset_train::{Augment, Contrastive, Optimiser, RecipeEntry, Schedule, Training};
+use knownset_train::{Augment, Contrastive, RecipeEntry};
 use serde_json::json;
 
 use super::{PAD_SHARE, Watch};
 use crate::captions::CaptionedImages;
-use crate::cli::Train;
+use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
 use crate::printer::Printer;
 
 /// What validation asks of an image.
 const PROMPT: &str = "a photo of a {}";
-/// One step in so many belongs to the warm-up.
-const WARMUP_SHARE: usize = 20;
+/// Share of the run that is warm-up.
+const WARMUP: f64 = 1.0 / 20.0;
 
 pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyhow::Result<Status> {
     let design = match (&args.towers, args.backbone.as_deref()) {
@@ -43,28 +43,20 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
         Ok(tokens.map(|tokens| tokens.map(|tokens| tokens.ids[..=tokens.end].to_vec())).collect::<Result<_, _>>()?)
     };
     let validation =
-        validation.as_ref().map(|images| anyhow::Ok((TrainingImages::new(images, preprocess), prompts(images)?)));
+        validation.as_ref().map(|images| anyhow::Ok((TrainingImages::labelled(images, preprocess), prompts(images)?)));
     let validation = validation.transpose()?;
+    let augment = match &args.augment {
+        Some(text) => text.parse().context("--augment cannot be followed")?,
+        None => Augment::crop((preprocess.size / PAD_SHARE) as usize),
+    };
     let task = Contrastive {
         spec,
         preprocess,
         data: &data,
         validation: validation.as_ref().map(|(images, prompts)| (images as _, prompts.as_slice())),
-        augment: Augment { pad: (preprocess.size / PAD_SHARE) as usize, flip: false },
+        augment: &augment,
     };
-    let batch = args.batch_size.unwrap_or(64);
-    let (epochs, weight_decay) = (args.epochs, args.weight_decay.unwrap_or(0.1));
-    let warmup = epochs * images.len().div_ceil(batch) / WARMUP_SHARE;
-    let training = Training {
-        fingerprint: images.fingerprint(),
-        epochs,
-        batch,
-        optimiser: Optimiser::AdamW { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay },
-        schedule: Schedule { lr: args.lr.unwrap_or(1e-3), warmup },
-        seed: args.seed,
-        out: &args.out,
-        resume: args.resume,
-    };
+    let training = args.training(images.fingerprint(), images.len(), OptimiserName::Adamw, WARMUP)?;
     let mut watch = Watch::new(printer, images.len(), "zero-shot");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);

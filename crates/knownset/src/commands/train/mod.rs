@@ -6,8 +6,7 @@ mod clip;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
-use anyhow::Context;
-use knownset_train::{Event, RECIPES, find};
+use knownset_train::{Chosen, Event, find};
 
 use super::Status;
 use crate::cli::Train;
@@ -18,12 +17,10 @@ use crate::printer::{Printer, Progress};
 const PAD_SHARE: u32 = 8;
 
 pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
-    let names = || RECIPES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-    let recipe = find(&args.recipe).with_context(|| format!("no recipe {:?}; there are: {}", args.recipe, names()))?;
-    match recipe.name {
-        "clip" => clip::run(args, recipe, printer),
-        _ => classifier::run(args, recipe, printer),
+    if args.recipe == "clip" {
+        return clip::run(args, find("clip")?, printer);
     }
+    classifier::run(args, &Chosen::parse(&args.recipe)?, printer)
 }
 
 /// Shows how a run goes, and stops it at Ctrl-C.
