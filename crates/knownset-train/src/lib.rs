@@ -15,6 +15,7 @@ mod recipes;
 mod sampler;
 mod schedule;
 mod sio;
+mod tensors;
 #[cfg(test)]
 mod testing;
 mod trainer;

@@ -1,7 +1,15 @@
 //! One file per recipe, and the list of them.
 
+mod arpl;
 pub(crate) mod clip;
+mod conf_branch;
 pub(crate) mod cross_entropy;
+mod g_odin;
+mod ish;
+mod logit_norm;
+mod rot_pred;
+mod rts;
+mod t2fnorm;
 
 use knownset_core::params::{ParamError, read};
 use serde::de::DeserializeOwned;
@@ -82,4 +90,15 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
 }
 
 /// Every recipe, in the order they are listed to the user.
-pub static RECIPES: &[&RecipeEntry] = &[&cross_entropy::ENTRY, &clip::ENTRY];
+pub static RECIPES: &[&RecipeEntry] = &[
+    &cross_entropy::ENTRY,
+    &logit_norm::ENTRY,
+    &t2fnorm::ENTRY,
+    &conf_branch::ENTRY,
+    &g_odin::ENTRY,
+    &arpl::ENTRY,
+    &rot_pred::ENTRY,
+    &ish::ENTRY,
+    &rts::ENTRY,
+    &clip::ENTRY,
+];
