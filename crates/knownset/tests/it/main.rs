@@ -7,6 +7,8 @@ mod images;
 mod lists;
 mod probe;
 mod real;
+mod study;
+mod train;
 mod util;
 mod workspace;
 mod world;
