@@ -2,8 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use knownset_core::Preprocess;
 use knownset_nn::network::{Named, ResNet, Vit, initialise};
 use knownset_nn::{Architecture, BackboneEntry};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::augment::{Augment, stream};
@@ -39,7 +41,7 @@ pub struct Classification<'a> {
     /// Images whose accuracy is reported after every epoch; they change nothing.
     pub validation: Option<&'a dyn Labelled>,
     /// Changes to training images.
-    pub augment: Augment,
+    pub augment: &'a Augment,
 }
 
 impl Classification<'_> {
@@ -117,7 +119,7 @@ impl<M: Classifier, F: Fn(&Device) -> M + Sync> Objective for Run<'_, F> {
     fn settings(&self) -> serde_json::Value {
         let Classification { backbone, classes, augment, .. } = self.task;
         serde_json::json!({
-            "backbone": backbone.name, "classes": classes, "pad": augment.pad, "flip": augment.flip,
+            "backbone": backbone.name, "classes": classes, "augment": augment,
         })
     }
 
@@ -127,7 +129,7 @@ impl<M: Classifier, F: Fn(&Device) -> M + Sync> Objective for Run<'_, F> {
             .par_iter()
             .map(|&index| {
                 let input = data.input(index)?;
-                Ok(augment.apply(&input, &backbone.preprocess, &mut stream(self.seed, epoch, index)))
+                Ok(augmented(augment, input, &backbone.preprocess, &mut stream(self.seed, epoch, index)))
             })
             .collect();
         Ok(Batch { values: inputs?.concat(), labels: indices.iter().map(|&index| data.label(index)).collect() })
@@ -163,6 +165,21 @@ impl<F> Run<'_, F> {
         let labels = TensorData::new(batch.labels.iter().map(|&label| label as i64).collect::<Vec<_>>(), [n]);
         (Tensor::from_data(images, device), Tensor::from_data(labels, device))
     }
+}
+
+/// A preprocessed input, changed as the picture it was made from.
+pub(crate) fn augmented(augment: &Augment, mut input: Vec<f32>, spec: &Preprocess, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let side = spec.size as usize;
+    let each_channel = |values: &mut [f32], change: fn(f32, f32, f32) -> f32| {
+        for (channel, plane) in values.chunks_mut(side * side).enumerate() {
+            let (mean, deviation) = (spec.mean[channel], spec.std[channel]);
+            plane.iter_mut().for_each(|value| *value = change(*value, mean, deviation));
+        }
+    };
+    each_channel(&mut input, |value, mean, deviation| value * deviation + mean);
+    let mut picture = augment.apply(input, side, rng);
+    each_channel(&mut picture, |value, mean, deviation| (value - mean) / deviation);
+    picture
 }
 
 /// How many rows have their largest logit at their label, the first of equals.

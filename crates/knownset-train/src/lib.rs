@@ -3,11 +3,12 @@
 mod augment;
 mod checkpoint;
 mod classifier;
+pub mod mix;
 mod optimiser;
 mod recipes;
 mod trainer;
 
-pub use augment::Augment;
+pub use augment::{Augment, AugmentError, CHANGES, Change, ChangeEntry};
 pub use classifier::{Classification, Labelled};
 pub use optimiser::{Optimiser, Schedule};
 pub use recipes::clip::{Captioned, Contrastive};

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use knownset_core::{Filter, Preprocess, Resize};
 use knownset_nn::network::{ClipSpec, TowerSpec};
@@ -34,13 +35,15 @@ impl Labelled for Toy {
     }
 }
 
+static CROP_AND_FLIP: LazyLock<Augment> = LazyLock::new(|| Augment::crop_and_flip(4));
+
 fn classification(data: &Toy) -> Classification<'_> {
     Classification {
         backbone: find("cifar-resnet20").unwrap(),
         classes: 2,
         data,
         validation: Some(data),
-        augment: Augment { pad: 4, flip: true },
+        augment: &CROP_AND_FLIP,
     }
 }
 
@@ -144,8 +147,13 @@ fn towers_learn_which_text_belongs_and_a_stopped_run_goes_on_to_the_same_bits() 
     let spec = ClipSpec { projection: 8, image: 16, patch: 8, vision, vocabulary: 8, context: 6, text };
     let resize = Resize::Exact { size: 16, filter: Filter::Bilinear };
     let preprocess = Preprocess { resize, size: 16, mean: [0.0; 3], std: [1.0; 3] };
-    let augment = Augment { pad: 0, flip: false };
-    let task = Contrastive { spec: &spec, preprocess: &preprocess, data: &Named, validation: None, augment };
+    let task = Contrastive {
+        spec: &spec,
+        preprocess: &preprocess,
+        data: &Named,
+        validation: None,
+        augment: &Augment::default(),
+    };
     let towers = |out, resume| Training {
         epochs: 6,
         batch: KINDS,

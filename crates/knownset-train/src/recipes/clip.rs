@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::RecipeEntry;
 use super::cross_entropy;
 use crate::augment::{Augment, stream};
-use crate::classifier::{Labelled, hits};
+use crate::classifier::{Labelled, augmented, hits};
 use crate::trainer::{Event, Objective, Step, TrainError, Trained, Training};
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
@@ -55,7 +55,7 @@ pub struct Contrastive<'a> {
     /// every epoch; it changes nothing.
     pub validation: Option<(&'a dyn Labelled, &'a [Vec<u32>])>,
     /// Changes to training images.
-    pub augment: Augment,
+    pub augment: &'a Augment,
 }
 
 impl Contrastive<'_> {
@@ -98,7 +98,7 @@ impl Objective for Run<'_> {
 
     fn settings(&self) -> serde_json::Value {
         let Contrastive { spec, augment, .. } = self.task;
-        serde_json::json!({ "towers": format!("{spec:?}"), "pad": augment.pad, "flip": augment.flip })
+        serde_json::json!({ "towers": format!("{spec:?}"), "augment": augment })
     }
 
     fn load(&self, indices: &[usize], epoch: usize) -> Result<Batch, String> {
@@ -108,7 +108,7 @@ impl Objective for Run<'_> {
             .map(|&index| {
                 let random = &mut stream(self.seed, epoch, index);
                 let (input, text) = data.pair(index, random)?;
-                Ok((augment.apply(&input, preprocess, random), text))
+                Ok((augmented(augment, input, preprocess, random), text))
             })
             .collect();
         let (inputs, texts): (Vec<_>, Vec<_>) = pairs?.into_iter().unzip();

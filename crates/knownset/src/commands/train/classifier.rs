@@ -23,12 +23,13 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
         );
     }
     let validation = validation.as_ref().map(|images| TrainingImages::new(images, &backbone.preprocess));
+    let augment = Augment::crop_and_flip((backbone.preprocess.size / PAD_SHARE) as usize);
     let task = Classification {
         backbone,
         classes,
         data: &data,
         validation: validation.as_ref().map(|images| images as _),
-        augment: Augment { pad: (backbone.preprocess.size / PAD_SHARE) as usize, flip: true },
+        augment: &augment,
     };
     let (momentum, weight_decay) = (args.momentum.unwrap_or(0.9), args.weight_decay.unwrap_or(5e-4));
     let training = Training {

@@ -45,12 +45,13 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
     let validation =
         validation.as_ref().map(|images| anyhow::Ok((TrainingImages::new(images, preprocess), prompts(images)?)));
     let validation = validation.transpose()?;
+    let augment = Augment::crop((preprocess.size / PAD_SHARE) as usize);
     let task = Contrastive {
         spec,
         preprocess,
         data: &data,
         validation: validation.as_ref().map(|(images, prompts)| (images as _, prompts.as_slice())),
-        augment: Augment { pad: (preprocess.size / PAD_SHARE) as usize, flip: false },
+        augment: &augment,
     };
     let batch = args.batch_size.unwrap_or(64);
     let (epochs, weight_decay) = (args.epochs, args.weight_decay.unwrap_or(0.1));
