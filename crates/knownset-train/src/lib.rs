@@ -7,6 +7,7 @@ mod classifier;
 mod ema;
 mod error;
 mod gradients;
+pub mod mix;
 mod network;
 mod optimiser;
 mod pictures;
@@ -19,7 +20,7 @@ mod sio;
 mod testing;
 mod trainer;
 
-pub use augment::Augment;
+pub use augment::{Augment, AugmentError, CHANGES, Change, ChangeEntry};
 pub use chosen::{ChooseError, Chosen, find};
 pub use classifier::Classification;
 pub use error::TrainError;
