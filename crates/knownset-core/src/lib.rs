@@ -15,6 +15,7 @@ pub mod logistic;
 pub mod metrics;
 pub mod moments;
 pub mod neighbours;
+pub mod parts;
 mod preprocess;
 pub mod prompts;
 mod score_file;
