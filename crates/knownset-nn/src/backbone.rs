@@ -1,8 +1,10 @@
 //! Backbones ready to run: images in, logits and embedding out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use knownset_core::parts::TURNS;
 use knownset_core::{Head, Origin, Preprocess};
 use ndarray::{Array1, Array2, Array3, ArrayView4, Axis};
 use rayon::prelude::*;
@@ -10,7 +12,8 @@ use rayon::prelude::*;
 use crate::backbones::{Architecture, BackboneEntry, find};
 use crate::error::NnError;
 use crate::inference::{FrozenResNet, Scratch};
-use crate::network::{Mismatch, ResNet, Vit, load};
+use crate::network::{Mismatch, ResNet, Vit, load_beside_parts};
+use crate::parts::{parts, rotation_head, turned};
 use crate::weights::Weights;
 
 /// Images a thread gives a transformer at a time. Results do not depend on it; small batches stay in the cache.
@@ -25,6 +28,9 @@ pub struct Output {
     pub embedding: Array2<f32>,
     /// `[n, P, d]` features of the patches, from networks that were asked for them.
     pub patches: Option<Array3<f32>>,
+    /// `[n, 4, 4]` logits of the rotation head for the image turned by 0, 90, 180 and 270 degrees counter-clockwise, from
+    /// networks that have one.
+    pub rotations: Option<Array3<f32>>,
 }
 
 /// A frozen network.
@@ -49,6 +55,16 @@ pub trait Backbone: Send + Sync {
     /// Number P of patches whose features are given, if they are.
     fn patches(&self) -> Option<usize> {
         None
+    }
+
+    /// What a recipe trained beside the head, by name (see [`knownset_core::parts`]).
+    fn parts(&self) -> BTreeMap<String, Array2<f32>> {
+        BTreeMap::new()
+    }
+
+    /// Whether it tells how images are turned.
+    fn rotates(&self) -> bool {
+        false
     }
 }
 
@@ -84,27 +100,31 @@ pub(crate) fn assemble(entry: &'static BackboneEntry, weights: &Weights) -> Resu
     })
 }
 
-/// The network of an entry with these weights, for inference on the CPU. K is read from the head's shape.
+/// The network of an entry with these weights, for inference on the CPU. K is read from the head's shape; tensors called
+/// `recipe.NAME` become its parts.
 pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dyn Backbone>, NnError> {
     let device = Device::flex();
     let named = entry.architecture.head().ok_or(NnError::Towers { backbone: entry.name })?;
     let head = head(named, weights)?;
+    let parts = parts(weights)?;
+    let rotation = rotation_head(&parts, head.weight.ncols(), weights)?;
     let classes = head.bias.len();
     let mismatch = |mismatch: Mismatch| NnError::Mismatch { backbone: entry.name, mismatch: Box::new(mismatch) };
     let network = match entry.architecture {
         Architecture::ResNet(spec) => {
-            let network = load(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?;
+            let network = load_beside_parts(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?;
             Network::ResNet(FrozenResNet::new(&network))
         }
         Architecture::Vit(spec) => {
-            Network::Vit(Box::new(load(Vit::new(spec, classes, &device), weights).map_err(mismatch)?))
+            let network = load_beside_parts(Vit::new(spec, classes, &device), weights).map_err(mismatch)?;
+            Network::Vit(Box::new(network))
         }
         Architecture::Clip => return Err(NnError::Towers { backbone: entry.name }),
     };
-    Ok(Box::new(Frozen { network, head }))
+    Ok(Box::new(Frozen { network, head, parts, rotation }))
 }
 
-/// The last layer as stored; without one, an empty one for [`load`] to miss.
+/// The last layer as stored; without one, an empty one for [`load_beside_parts`] to miss.
 fn head(layer: &str, weights: &Weights) -> Result<Head, NnError> {
     let name = format!("{layer}.weight");
     let shape = weights.get(&name).map_or(vec![1, 1], |tensor| tensor.shape.clone());
@@ -153,15 +173,34 @@ fn embed(network: &Vit, images: &ArrayView4<'_, f32>) -> Vec<f32> {
 struct Frozen {
     network: Network,
     head: Head,
+    parts: BTreeMap<String, Array2<f32>>,
+    /// Of the parts, when they have one.
+    rotation: Option<Head>,
+}
+
+impl Frozen {
+    fn embed(&self, batch: ArrayView4<'_, f32>) -> Array2<f32> {
+        let shape = (batch.len_of(Axis(0)), self.head.weight.ncols());
+        Array2::from_shape_vec(shape, self.network.embed(batch)).expect("the network's width is its head's")
+    }
+
+    /// What `head` says of the images, whose embedding is known, and of their turned copies.
+    fn rotations(&self, head: &Head, batch: ArrayView4<'_, f32>, embedding: &Array2<f32>) -> Array3<f32> {
+        let mut all = Array3::zeros((embedding.nrows(), TURNS, TURNS));
+        all.index_axis_mut(Axis(1), 0).assign(&logits(head, embedding));
+        for quarters in 1..TURNS {
+            let embedding = self.embed(turned(batch, quarters));
+            all.index_axis_mut(Axis(1), quarters).assign(&logits(head, &embedding));
+        }
+        all
+    }
 }
 
 impl Backbone for Frozen {
     fn forward(&self, batch: ArrayView4<'_, f32>) -> Output {
-        let (n, width) = (batch.len_of(Axis(0)), self.head.weight.ncols());
-        let embedding =
-            Array2::from_shape_vec((n, width), self.network.embed(batch)).expect("the network's width is its head's");
-        let logits = logits(&self.head, &embedding);
-        Output { logits: Some(logits), embedding, patches: None }
+        let embedding = self.embed(batch);
+        let rotations = self.rotation.as_ref().map(|head| self.rotations(head, batch, &embedding));
+        Output { logits: Some(logits(&self.head, &embedding)), embedding, patches: None, rotations }
     }
 
     fn head(&self) -> Option<Head> {
@@ -174,6 +213,14 @@ impl Backbone for Frozen {
 
     fn width(&self) -> usize {
         self.head.weight.ncols()
+    }
+
+    fn parts(&self) -> BTreeMap<String, Array2<f32>> {
+        self.parts.clone()
+    }
+
+    fn rotates(&self) -> bool {
+        self.rotation.is_some()
     }
 }
 

@@ -14,7 +14,7 @@ pub use clip::{Clip, ClipSpec, TowerSpec, clip_init};
 pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
 pub use init::{Init, Rule, initialise, initialise_with};
-pub use parameters::{Mismatch, Named, load, shapes, to_weights};
+pub use parameters::{Mismatch, Named, load, load_beside_parts, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
 pub use trunk::Trunk;
 pub use vit::{Vit, VitSpec};

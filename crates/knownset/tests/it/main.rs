@@ -5,6 +5,7 @@ mod bad_input;
 mod features;
 mod images;
 mod lists;
+mod parts;
 mod probe;
 mod real;
 mod study;
