@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use knownset_nn::network::{Named, ResNet, Vit, initialise};
+use knownset_nn::network::{ConvNet, Named, ResNet, Vit, initialise};
 use knownset_nn::{Architecture, BackboneEntry};
 use rayon::prelude::*;
 
@@ -63,6 +63,8 @@ impl Classification<'_> {
             ),
             Architecture::Vit(spec) => training
                 .run(&Run { task: *self, seed, build: |device: &Device| Vit::new(spec, self.classes, device) }, watch),
+            Architecture::ConvNet => training
+                .run(&Run { task: *self, seed, build: |device: &Device| ConvNet::new(self.classes, device) }, watch),
             Architecture::Clip => Err(TrainError::Backbone { backbone: self.backbone.name }),
         }
     }
@@ -80,6 +82,12 @@ impl Classifier for ResNet {
 }
 
 impl Classifier for Vit {
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward(images)
+    }
+}
+
+impl Classifier for ConvNet {
     fn logits(&self, images: Tensor<4>) -> Tensor<2> {
         self.forward(images)
     }
