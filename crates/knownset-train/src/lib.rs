@@ -5,6 +5,7 @@ mod checkpoint;
 mod classifier;
 mod optimiser;
 mod recipes;
+pub mod tensorboard;
 mod trainer;
 
 pub use augment::Augment;
