@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(parse(header), Some(("|u1".to_owned(), false, vec![2, 3, 4, 3])));
         let header = "{'descr': '<i8', 'fortran_order': True, 'shape': (7,), }\n";
         assert_eq!(parse(header), Some(("<i8".to_owned(), true, vec![7])));
-        assert_eq!(parse("{'descr': '|u1', 'fortran_order': False, 'shape': (), }").unwrap().2, []);
+        assert!(parse("{'descr': '|u1', 'fortran_order': False, 'shape': (), }").unwrap().2.is_empty());
         for header in [
             "",
             "{'descr': [('r', '|u1')], 'fortran_order': False, 'shape': (2,), }",

@@ -176,10 +176,7 @@ mod tests {
         for name in ["captions", "outliers"] {
             let split = World::open("sprites", name).expect("a listed split opens");
             let listed = open.iter().filter(|s| split.info.classes.contains(&s.emoji.class.as_str())).count();
-            let all = match name {
-                "captions" => trained + open.len(),
-                _ => listed,
-            };
+            let all = if name == "captions" { trained + open.len() } else { listed };
             assert_eq!(split.pools.iter().map(Vec::len).sum::<usize>(), all, "every class is listed");
             let even = split.len() / all;
             for (class, pool) in split.pools.iter().enumerate() {

@@ -185,7 +185,7 @@ pub const SPLITS: &[SplitInfo] = &[
         name: "captions",
         images: 20_000,
         kind: SplitKind::Open,
-        doc: "to learn words on: the known classes' training emoji and a thousand emoji no other split shows",
+        doc: "to learn words on: the known classes' training emoji and a thousand emoji that no test split shows",
         classes: OPEN,
         content: Content::Sprites(&[Part::Train, Part::Open]),
     },
