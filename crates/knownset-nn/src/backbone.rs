@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::backbones::{Architecture, BackboneEntry, find};
 use crate::error::NnError;
 use crate::inference::{FrozenResNet, Scratch};
-use crate::network::{Mismatch, ResNet, Vit, load_beside_parts};
+use crate::network::{ConvNet, Mismatch, ResNet, Vit, load_beside_parts};
 use crate::parts::{parts, rotation_head, turned};
 use crate::weights::Weights;
 
@@ -119,6 +119,10 @@ pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dy
             let network = load_beside_parts(Vit::new(spec, classes, &device), weights).map_err(mismatch)?;
             Network::Vit(Box::new(network))
         }
+        Architecture::ConvNet => {
+            let network = load_beside_parts(ConvNet::new(classes, &device), weights).map_err(mismatch)?;
+            Network::ConvNet(Box::new(network))
+        }
         Architecture::Clip => return Err(NnError::Towers { backbone: entry.name }),
     };
     Ok(Box::new(Frozen { network, head, parts, rotation }))
@@ -143,6 +147,7 @@ fn head(layer: &str, weights: &Weights) -> Result<Head, NnError> {
 enum Network {
     ResNet(FrozenResNet),
     Vit(Box<Vit>),
+    ConvNet(Box<ConvNet>),
 }
 
 impl Network {
@@ -155,19 +160,22 @@ impl Network {
                     images.into_par_iter().map_init(Scratch::default, |scratch, image| network.embed(image, scratch));
                 rows.flatten_iter().collect()
             }
-            Self::Vit(network) => {
-                let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), CHUNK).collect();
-                chunks.into_par_iter().flat_map_iter(|images| embed(network, &images)).collect()
-            }
+            Self::Vit(network) => in_chunks(batch, CHUNK, |images| network.embed(images)),
+            // Its linear layer over several images would take another path, and round otherwise, than over one.
+            Self::ConvNet(network) => in_chunks(batch, 1, |images| network.embed(images)),
         }
     }
 }
 
-/// One thread's share of a batch.
-fn embed(network: &Vit, images: &ArrayView4<'_, f32>) -> Vec<f32> {
-    let (n, channels, height, width) = images.dim();
-    let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
-    network.embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect()
+/// A batch in shares of `size` images, each by one thread.
+fn in_chunks(batch: ArrayView4<'_, f32>, size: usize, embed: impl Fn(Tensor<4>) -> Tensor<2> + Sync) -> Vec<f32> {
+    let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), size).collect();
+    let rows = chunks.into_par_iter().flat_map_iter(|images| {
+        let (n, channels, height, width) = images.dim();
+        let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
+        embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect::<Vec<f32>>()
+    });
+    rows.collect()
 }
 
 struct Frozen {

@@ -16,6 +16,7 @@ mod recipes;
 mod sampler;
 mod schedule;
 mod sio;
+pub mod tensorboard;
 #[cfg(test)]
 mod testing;
 mod trainer;
