@@ -34,7 +34,9 @@ pub enum TrainError {
         recipe: String,
     },
     /// Fewer synthetic images than an epoch takes.
-    #[error("{found} synthetic images do not last for an epoch; add some, or let them be seen again with exhaust=cycle")]
+    #[error(
+        "{found} synthetic images do not last for an epoch; add some, or let them be seen again with exhaust=cycle"
+    )]
     Exhausted {
         /// How many there are.
         found: usize,

@@ -11,6 +11,7 @@ pub mod mix;
 mod network;
 mod optimiser;
 mod pictures;
+mod queue;
 mod recipe;
 mod recipes;
 mod sampler;

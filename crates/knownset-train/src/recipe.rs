@@ -132,6 +132,11 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    /// Whether this share of the run's epochs is over.
+    pub(crate) fn past(&self, share: f64) -> bool {
+        (self.epoch - 1) as f64 >= share * self.epochs as f64
+    }
+
     /// Random numbers of this step's own.
     pub(crate) fn random(&self) -> ChaCha8Rng {
         stream(self.seed ^ 0x5157_4550, self.epoch, self.step)
