@@ -23,6 +23,8 @@ const VALIDATION_BATCH: usize = 64;
 /// Streams of augmentation of synthetic pictures and outliers begin here; real ones begin at 0.
 const SYNTHETIC_STREAMS: usize = 1 << 40;
 const OUTLIER_STREAMS: usize = 1 << 41;
+/// Told apart from the seed of everything else that is drawn for a step.
+const MIXING: u64 = 0x4d49_5845;
 /// A picture's views have streams this far apart.
 const VIEW_STREAMS: usize = 1 << 42;
 
@@ -283,7 +285,8 @@ impl<R: Recipe> Run<'_, R> {
         let plane = 3 * (self.task.backbone.preprocess.size as usize).pow(2);
         let labels: Vec<usize> = known.labels.into_iter().chain(synthetic.labels).collect();
         let mut order: Vec<usize> = (0..labels.len()).collect();
-        order.shuffle(&mut moment.random());
+        // Not the numbers a recipe draws in this step, lest what it draws depends on where a picture comes from.
+        order.shuffle(&mut stream(moment.seed ^ MIXING, moment.epoch, moment.step));
         let values = known.values.into_iter().zip(synthetic.values).map(|(mut known, synthetic)| {
             known.extend(synthetic);
             order.iter().flat_map(|&place| &known[place * plane..(place + 1) * plane]).copied().collect()

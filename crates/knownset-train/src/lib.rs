@@ -18,6 +18,7 @@ mod sampler;
 mod schedule;
 mod sio;
 pub mod tensorboard;
+mod tensors;
 #[cfg(test)]
 mod testing;
 mod trainer;

@@ -1,15 +1,29 @@
 //! One file per recipe, and the list of them.
 
-pub(crate) mod ascood;
-pub(crate) mod cider;
+mod arpl;
+mod ascood;
+mod aug_mix;
+mod cider;
 pub(crate) mod clip;
-pub(crate) mod cross_entropy;
-pub(crate) mod energy_reg;
-pub(crate) mod mcd;
-pub(crate) mod mixoe;
-pub(crate) mod npos;
-pub(crate) mod oe;
-pub(crate) mod vos;
+mod conf_branch;
+mod cross_entropy;
+mod cut_mix;
+mod energy_reg;
+mod fodfom;
+mod g_odin;
+mod ish;
+mod logit_norm;
+mod mcd;
+mod mixoe;
+mod npos;
+mod oe;
+mod pix_mix;
+mod rand_augment;
+mod reg_mixup;
+mod rot_pred;
+mod rts;
+mod t2fnorm;
+mod vos;
 
 use knownset_core::params::{ParamError, read};
 use serde::de::DeserializeOwned;
@@ -92,13 +106,27 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
 /// Every recipe, in the order they are listed to the user.
 pub static RECIPES: &[&RecipeEntry] = &[
     &cross_entropy::ENTRY,
+    &logit_norm::ENTRY,
+    &t2fnorm::ENTRY,
+    &conf_branch::ENTRY,
+    &g_odin::ENTRY,
+    &arpl::ENTRY,
+    &rot_pred::ENTRY,
+    &ish::ENTRY,
+    &rts::ENTRY,
+    &cider::ENTRY,
+    &npos::ENTRY,
+    &vos::ENTRY,
+    &reg_mixup::ENTRY,
+    &cut_mix::ENTRY,
+    &aug_mix::ENTRY,
+    &pix_mix::ENTRY,
+    &rand_augment::ENTRY,
+    &ascood::ENTRY,
     &oe::ENTRY,
     &energy_reg::ENTRY,
     &mixoe::ENTRY,
     &mcd::ENTRY,
-    &vos::ENTRY,
-    &npos::ENTRY,
-    &cider::ENTRY,
-    &ascood::ENTRY,
+    &fodfom::ENTRY,
     &clip::ENTRY,
 ];

@@ -1,6 +1,6 @@
 """Losses and gradients of the recipes that mix pictures or compare views, by PyTorch: python make_mixes.py
 
-Writes mixes.safetensors: for every case its inputs, `CASE.loss` and `CASE.INPUT.gradient`. torch 2.13.
+Writes mixes.safetensors: for every case its inputs, `CASE.loss` and `CASE.INPUT.gradient`. torch 2.15.
 """
 
 from pathlib import Path
