@@ -17,7 +17,7 @@ const OWN: usize = 4;
 pub(super) const SPARE: usize = 8;
 /// Patches of an image.
 const PATCHES: usize = 3;
-/// Rounds of shuffled prompts.
+/// Rounds of shuffled and of negative prompts.
 pub(super) const ROUNDS: usize = 2;
 
 /// SplitMix64 (Steele, Lea, Flood 2014), summed to something bell-shaped.
@@ -76,6 +76,7 @@ fn prompts(spare: usize) -> BTreeMap<String, Array2<f32>> {
         (p::SHUFFLED, texts(ROUNDS * CLASSES, spare, 25, class)),
         (p::DENIALS, texts(CLASSES, spare, 26, none)),
         (p::CANDIDATES, texts(40, spare, 27, none)),
+        (p::NEGATED, texts(ROUNDS * CLASSES, spare, 28, none)),
     ];
     prompts.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect()
 }

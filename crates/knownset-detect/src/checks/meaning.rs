@@ -25,7 +25,7 @@ pub(super) fn renumbered_classes(chosen: &Chosen) -> Result<(), String> {
     let renumber_words = |(name, rows): (String, Array2<f32>)| {
         let rounds = match name.as_str() {
             p::CLASSES | p::DENIALS => 1,
-            p::SHUFFLED => ROUNDS,
+            p::SHUFFLED | p::NEGATED => ROUNDS,
             _ => return (name, rows),
         };
         let order: Vec<usize> =

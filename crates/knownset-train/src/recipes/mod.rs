@@ -1,7 +1,11 @@
 //! One file per recipe, and the list of them.
 
 pub(crate) mod clip;
+pub(crate) mod coop;
 pub(crate) mod cross_entropy;
+pub(crate) mod locoop;
+pub(crate) mod lsn;
+pub(crate) mod negprompt;
 
 use knownset_core::params::{ParamError, read};
 use serde::de::DeserializeOwned;
@@ -9,6 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::classifier::Teach;
+use crate::prompts::PromptRecipe;
 use crate::recipe::Recipe;
 
 /// A recipe of the registry.
@@ -59,6 +64,8 @@ pub(crate) enum Kind {
     Classifier(fn(Map<String, Value>) -> Result<Parsed, ParamError>),
     /// An image and a text tower.
     Towers,
+    /// Prompts for towers that stay as they are.
+    Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
 }
 
 /// Checked parameters, as a recipe and as JSON with every default filled in.
@@ -74,12 +81,40 @@ pub(crate) const fn classifier<R: Recipe + Serialize + DeserializeOwned + 'stati
     })
 }
 
+/// Checked parameters of a recipe for prompts.
+pub(crate) type ParsedPrompts = (Box<dyn PromptRecipe>, Value);
+
+/// How a recipe for prompts reads its parameters.
+pub(crate) const fn prompts<R: PromptRecipe + Serialize + DeserializeOwned + 'static>() -> Kind {
+    Kind::Prompts(|params| {
+        let recipe: R = read(params)?;
+        recipe.check()?;
+        let params = serde_json::to_value(&recipe)?;
+        Ok((Box::new(recipe), params))
+    })
+}
+
+impl RecipeEntry {
+    /// Whether it learns prompts, which [`ChosenPrompts`](crate::ChosenPrompts) does.
+    pub fn learns_prompts(&self) -> bool {
+        matches!(self.kind, Kind::Prompts(_))
+    }
+}
+
 fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match kind {
         Kind::Classifier(_) => "classifier",
         Kind::Towers => "towers",
+        Kind::Prompts(_) => "prompts",
     })
 }
 
 /// Every recipe, in the order they are listed to the user.
-pub static RECIPES: &[&RecipeEntry] = &[&cross_entropy::ENTRY, &clip::ENTRY];
+pub static RECIPES: &[&RecipeEntry] = &[
+    &cross_entropy::ENTRY,
+    &clip::ENTRY,
+    &coop::ENTRY,
+    &locoop::ENTRY,
+    &negprompt::ENTRY,
+    &lsn::ENTRY,
+];
