@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Calibrate(Calibrate),
     /// Train a network with a recipe
     Train(Train),
+    /// Compare recipes: train each with several seeds, judge all by the same detectors
+    Study(Study),
     /// Turn prompts into text features, one row a line
     EmbedText(EmbedText),
     /// Label and score images by class names alone; with --ood, compare zero-shot detectors
@@ -171,6 +173,20 @@ pub(crate) struct Score {
     /// Also write the scores here (.csv, .npz or .safetensors)
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Study {
+    /// File that describes the study
+    #[arg(value_name = "PLAN.toml")]
+    pub(crate) plan: PathBuf,
+    /// Folder for the runs, study.json and study.md; a study goes on where it stopped
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
     #[command(flatten)]
     pub(crate) reading: Reading,
 }

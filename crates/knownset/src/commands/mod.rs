@@ -11,6 +11,7 @@ mod fit;
 mod lists;
 mod probe;
 mod score;
+mod study;
 mod train;
 mod zeroshot;
 
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command, printer: Printer) -> anyhow::Result<Status> 
         Command::Eval(args) => eval::run(&args, printer),
         Command::Calibrate(args) => calibrate::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),
+        Command::Study(args) => study::run(&args, printer),
         Command::EmbedText(args) => embed_text::run(&args, printer),
         Command::Zeroshot(args) => zeroshot::run(&args, printer),
         Command::Probe(args) => probe::run(&args, printer),

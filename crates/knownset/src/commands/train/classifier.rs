@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use knownset_core::Preprocess;
-use knownset_train::{Augment, Chosen, Classification, Pictures};
+use knownset_nn::BackboneEntry;
+use knownset_train::{Augment, Chosen, Classification, Pictures, Trained};
 use serde_json::json;
 
 use super::{PAD_SHARE, Watch};
@@ -11,7 +12,29 @@ use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
 use crate::printer::Printer;
 
+/// A trained classifier.
+pub(crate) struct Classifier {
+    pub(crate) backbone: &'static BackboneEntry,
+    pub(crate) class_names: Vec<String>,
+    pub(crate) trained: Trained,
+}
+
 pub(super) fn run(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::Result<Status> {
+    let Classifier { backbone, class_names, trained } = train(args, recipe, printer)?;
+    let out = trained.weights.display().to_string();
+    let result = json!({
+        "out": out, "recipe": recipe.to_string(), "params": recipe.params(), "backbone": backbone.name,
+        "class_names": class_names, "kept": trained.kept, "epochs": trained.epochs,
+    });
+    printer.result(&result, || {
+        let epochs = trained.epochs.len();
+        format!("{out}: {} trained for {epochs} epochs, these are epoch {}'s weights", backbone.name, trained.kept)
+    })?;
+    Ok(Status::Done)
+}
+
+/// Trains as the arguments say.
+pub(crate) fn train(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::Result<Classifier> {
     let backbone = knownset_nn::find(args.backbone.as_deref().unwrap_or("sprite-resnet"))?;
     let preprocess = &backbone.preprocess;
     let images = Images::open(&args.data, true)?;
@@ -54,16 +77,7 @@ pub(super) fn run(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::Re
     let training = args.training(fingerprint, data.len(), OptimiserName::Sgd, 0.0)?;
     let mut watch = Watch::new(printer, data.len(), "validation");
     let trained = recipe.train(&task, &training, &mut |event| watch.see(&event))?;
-    drop(watch);
-    let out = trained.weights.display().to_string();
-    let result = json!({
-        "out": out, "recipe": recipe.to_string(), "params": recipe.params(), "backbone": backbone.name,
-        "class_names": images.class_names(), "kept": trained.kept, "epochs": trained.epochs,
-    });
-    printer.result(&result, || {
-        format!("{out}: {} trained for {} epochs, that of epoch {}", backbone.name, training.epochs, trained.kept)
-    })?;
-    Ok(Status::Done)
+    Ok(Classifier { backbone, class_names: images.class_names().to_vec(), trained })
 }
 
 /// Several sets of images, one behind the other.

@@ -3,6 +3,8 @@
 mod classifier;
 mod clip;
 
+pub(crate) use classifier::train as classifier;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 

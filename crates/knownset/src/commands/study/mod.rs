@@ -1,0 +1,79 @@
+//! `knownset study`: recipes x seeds x detectors → one table with paired differences.
+
+mod plan;
+mod summary;
+mod tables;
+
+use std::path::Path;
+
+use anyhow::Context;
+use knownset_core::write_atomically;
+use knownset_detect::{Chosen as Detector, select};
+use knownset_train::Chosen;
+use serde_json::json;
+
+use super::{Status, train};
+use crate::benchmark::{Sets, run as compare};
+use crate::cli::Study;
+use crate::images;
+use crate::inputs::Set;
+use crate::printer::Printer;
+use crate::results::Results;
+use plan::Plan;
+use summary::{Outcomes, Summary};
+
+pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
+    let plan = Plan::read(&args.plan)?;
+    let detectors = select(&plan.detectors)?;
+    // A mistake in the last run should not be found after days.
+    for name in plan.runs.keys() {
+        let typed = plan.arguments(name, 0, &args.out)?;
+        Chosen::parse(&typed.recipe).with_context(|| format!("the run {name}"))?;
+    }
+    let mut outcomes = Outcomes::new();
+    for name in plan.runs.keys() {
+        for &seed in &plan.seeds {
+            printer.note(format!("{name}, seed {seed}"));
+            let found = one(args, &plan, name, seed, &detectors, printer);
+            let found = found.with_context(|| format!("the run {name} with seed {seed}"))?;
+            outcomes.entry(name.clone()).or_default().push(found);
+        }
+    }
+    let summary = Summary::new(&plan, &outcomes);
+    let result = json!({ "plan": plan, "summary": summary });
+    write(&args.out.join("study.json"), &serde_json::to_string_pretty(&result)?)?;
+    write(&args.out.join("study.md"), &tables::markdown(&plan, &summary))?;
+    printer.result(&result, || tables::terminal(&plan, &summary))?;
+    Ok(Status::Done)
+}
+
+/// Trains a run with a seed and judges it.
+fn one(
+    args: &Study,
+    plan: &Plan,
+    name: &str,
+    seed: u64,
+    detectors: &[Detector],
+    printer: Printer,
+) -> anyhow::Result<Results> {
+    let folder = args.out.join(name).join(format!("seed-{seed}"));
+    let typed = plan.arguments(name, seed, &folder)?;
+    let trained = train::classifier(&typed, &Chosen::parse(&typed.recipe)?, printer)?;
+    let network = images::network(trained.backbone.name, Some(&trained.trained.weights), printer)?;
+    let open = |what: &str, reference: &str| Set::from_images(what, reference, &network, &args.reading, printer);
+    let sets = Sets {
+        train: open("fit", &plan.fit)?,
+        val: plan.val.as_ref().map(|reference| open("val", reference)).transpose()?,
+        id: open("id", &plan.id)?,
+        ood: plan.sets().map(|(name, text)| Ok((name.clone(), open(name, text)?))).collect::<anyhow::Result<_>>()?,
+        stream: args.stream.stream(),
+    };
+    let results = compare(&sets, detectors, printer)?.results;
+    write(&folder.join("results.json"), &serde_json::to_string_pretty(&results)?)?;
+    Ok(results)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let written = write_atomically(path, |out| out.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
