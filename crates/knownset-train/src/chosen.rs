@@ -155,7 +155,8 @@ mod tests {
             assert!(!entry.title.is_empty() && !entry.loss.is_empty() && name != "sio", "{name}");
             if matches!(entry.kind, Kind::Classifier(_)) {
                 let chosen = Chosen::parse(name).unwrap();
-                let defaults: BTreeSet<&str> = chosen.params().as_object().unwrap().keys().map(String::as_str).collect();
+                let defaults: BTreeSet<&str> =
+                    chosen.params().as_object().unwrap().keys().map(String::as_str).collect();
                 let documented: BTreeSet<&str> = entry.params.iter().map(|param| param.name).collect();
                 assert_eq!(defaults, documented, "{name}");
             }

@@ -35,7 +35,9 @@ pub enum TrainError {
         recipe: String,
     },
     /// Fewer synthetic images than an epoch takes.
-    #[error("{found} synthetic images do not last for an epoch; add some, or let them be seen again with exhaust=cycle")]
+    #[error(
+        "{found} synthetic images do not last for an epoch; add some, or let them be seen again with exhaust=cycle"
+    )]
     Exhausted {
         /// How many there are.
         found: usize,
@@ -65,7 +67,9 @@ pub enum TrainError {
         class: String,
     },
     /// A class name that leaves no room for the vectors that are to be learned.
-    #[error("`{class}.` takes {taken} tokens and the context {context}, but the text tower reads {room}; lower `tokens`")]
+    #[error(
+        "`{class}.` takes {taken} tokens and the context {context}, but the text tower reads {room}; lower `tokens`"
+    )]
     PromptTooLong {
         /// The class.
         class: String,

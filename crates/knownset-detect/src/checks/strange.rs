@@ -18,9 +18,7 @@ pub(super) fn few_rows(chosen: &Chosen) -> Result<(), String> {
 pub(super) fn one_class(chosen: &Chosen) -> Result<(), String> {
     let first_words = |(name, rows): (String, Array2<f32>)| {
         let rows = match name.as_str() {
-            p::CLASSES | p::DENIALS | p::SHUFFLED | p::NEGATED => {
-                rows.slice_move(ndarray::s![..;CLASSES as isize, ..])
-            }
+            p::CLASSES | p::DENIALS | p::SHUFFLED | p::NEGATED => rows.slice_move(ndarray::s![..;CLASSES as isize, ..]),
             _ => rows,
         };
         (name, rows)

@@ -88,7 +88,10 @@ pub(crate) static ENTRY: Entry = Entry {
         formula: "max_j softmax(s)_j + mean_r max_j softmax((1 - n_r) / T)_j, n_r the cosines with the r-th negative prompts",
         needs: Needs { embedding: true, prompts: &[CLASSES, NEGATED], ..Needs::NONE },
         information: Information::FewShot,
-        params: &[ParamDoc { name: "temperature", doc: "what 1 - cosine with negative prompts is divided by, positive" }],
+        params: &[ParamDoc {
+            name: "temperature",
+            doc: "what 1 - cosine with negative prompts is divided by, positive",
+        }],
     },
     spec: parse::<Lsn>,
 };

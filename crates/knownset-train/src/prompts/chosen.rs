@@ -102,7 +102,7 @@ impl ChosenPrompts {
     /// A class without an image, or an image of none of the classes.
     pub fn draw(&self, task: &Prompting<'_>, seed: u64) -> Result<Vec<usize>, TrainError> {
         let mut of_class = vec![Vec::new(); task.classes.len()];
-        for (image, label) in labels(task, "training", task.data)? {
+        for (image, label) in labels(task, "training", task.data)?.into_iter().enumerate() {
             of_class[label].push(image);
         }
         let mut drawn = Vec::new();
@@ -173,16 +173,46 @@ fn vectors(weights: &Weights) -> Result<HostTensor, TrainError> {
     weights.get("vectors").cloned().ok_or_else(missing)
 }
 
-/// Images with their labels, which are all of known classes.
-fn labels(
-    task: &Prompting<'_>,
-    what: &'static str,
-    data: &dyn Labelled,
-) -> Result<impl Iterator<Item = (usize, usize)>, TrainError> {
+/// The labels of images, all of known classes.
+fn labels(task: &Prompting<'_>, what: &'static str, data: &dyn Labelled) -> Result<Vec<usize>, TrainError> {
     let classes = task.classes.len();
     let labels: Vec<usize> = (0..data.len()).map(|image| data.label(image)).collect();
     match labels.iter().position(|&label| label >= classes) {
         Some(image) => Err(TrainError::Label { what, image, label: labels[image], classes }),
-        None => Ok(labels.into_iter().enumerate()),
+        None => Ok(labels),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::recipes::RECIPES;
+
+    #[test]
+    fn every_parameter_is_documented_and_the_first_stage_learns_the_classes() {
+        let entries: Vec<_> = RECIPES.iter().filter(|entry| entry.learns_prompts()).collect();
+        assert_eq!(entries.len(), 4);
+        for entry in entries {
+            let chosen = ChosenPrompts::parse(entry.name).unwrap();
+            let defaults: BTreeSet<&str> = chosen.params().as_object().unwrap().keys().map(String::as_str).collect();
+            let documented: BTreeSet<&str> = entry.params.iter().map(|param| param.name).collect();
+            assert_eq!(defaults, documented, "{}", entry.name);
+            let stages = chosen.stages();
+            assert_eq!((stages[0].name, stages[0].layout.prompts), ("classes", 1), "{}", entry.name);
+            assert!(stages.iter().all(|stage| stage.epochs > 0 && stage.lr > 0.0), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn choices_are_read_and_wrong_ones_are_refused() {
+        assert_eq!(ChosenPrompts::parse("locoop:shots=4:lambda=0.5").unwrap().label(), "locoop:shots=4:lambda=0.5");
+        let wrong = |text: &str| ChosenPrompts::parse(text).unwrap_err().to_string();
+        assert_eq!(wrong("co-op"), "there is no recipe `co-op`, did you mean `coop`?");
+        assert_eq!(wrong("clip"), "the recipe `clip` learns no prompts");
+        for text in ["coop:tokens=0", "locoop:top=0", "locoop:lambda=-1", "negprompt:negatives=0", "lsn:x=1"] {
+            assert!(matches!(ChosenPrompts::parse(text), Err(ChooseError::Params { .. })), "{text}");
+        }
     }
 }

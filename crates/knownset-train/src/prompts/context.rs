@@ -92,9 +92,10 @@ impl<'a> Prompts<'a> {
         let context = if class_specific {
             context
         } else {
-            context.reshape([prompts, 1, tokens, width]).expand([prompts, classes, tokens, width]).reshape([
-                rows, tokens, width,
-            ])
+            context
+                .reshape([prompts, 1, tokens, width])
+                .expand([prompts, classes, tokens, width])
+                .reshape([rows, tokens, width])
         };
         let ends = Tensor::<1, Int>::from_data(TensorData::new(self.ends.repeat(prompts), [rows]), &context.device());
         // The tower's own tensors are constants beside a context that keeps gradients.

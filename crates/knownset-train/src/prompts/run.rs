@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::context::{Context, Prompts};
 use super::{PromptRecipe, Prompting, Seen, Stage, Start};
-use crate::augment::{Augment, stream};
+use crate::augment::stream;
 use crate::pictures::{Labelled, normalised};
 use crate::recipe::{Moment, Step, hits};
 use crate::recipes::clip::unit;
@@ -173,7 +173,8 @@ impl Objective for Run<'_> {
     fn validate(&self, network: &Context) -> Result<Option<f64>, String> {
         let Some(data) = self.validation else { return Ok(None) };
         let (images, _) = data.units();
-        let classes = self.first.map_or_else(|| self.prompts.embed(network.vectors.val()), |first| first.classes.clone());
+        let classes =
+            self.first.map_or_else(|| self.prompts.embed(network.vectors.val()), |first| first.classes.clone());
         let right = hits(&images.matmul(classes.transpose()), &data.labels);
         Ok(Some(right as f64 / data.labels.len().max(1) as f64))
     }

@@ -75,7 +75,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 fn near(what: &str, found: &[f64], expected: &HostTensor, tolerance: f64) {
     assert_eq!(found.len(), expected.values.len(), "{what}");
     let largest = expected.values.iter().fold(0.0_f64, |largest, value| largest.max(f64::from(value.abs())));
-    let worst = found.iter().zip(&expected.values).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max) / largest;
+    let worst =
+        found.iter().zip(&expected.values).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max) / largest;
     println!("{what}: {worst:.1e}");
     assert!(worst < tolerance, "{what} differs by {worst:e} of the largest value");
 }

@@ -30,7 +30,10 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         TOKENS,
         CLASS_SPECIFIC,
         ParamDoc { name: "lambda", doc: "weight of the background's entropy, 0 or more" },
-        ParamDoc { name: "top", doc: "share of the classes that must lack the label for a patch to be background, 0..1" },
+        ParamDoc {
+            name: "top",
+            doc: "share of the classes that must lack the label for a patch to be background, 0..1",
+        },
     ],
     kind: prompts::<LoCoOp>(),
 };

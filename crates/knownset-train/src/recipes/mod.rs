@@ -110,11 +110,5 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
 }
 
 /// Every recipe, in the order they are listed to the user.
-pub static RECIPES: &[&RecipeEntry] = &[
-    &cross_entropy::ENTRY,
-    &clip::ENTRY,
-    &coop::ENTRY,
-    &locoop::ENTRY,
-    &negprompt::ENTRY,
-    &lsn::ENTRY,
-];
+pub static RECIPES: &[&RecipeEntry] =
+    &[&cross_entropy::ENTRY, &clip::ENTRY, &coop::ENTRY, &locoop::ENTRY, &negprompt::ENTRY, &lsn::ENTRY];

@@ -6,6 +6,7 @@ mod features;
 mod images;
 mod lists;
 mod probe;
+mod prompts;
 mod real;
 mod util;
 mod workspace;
