@@ -7,20 +7,23 @@ mod classifier;
 mod ema;
 mod error;
 mod gradients;
+pub mod mix;
 mod network;
 mod optimiser;
 mod pictures;
 mod prompts;
+mod queue;
 mod recipe;
 mod recipes;
 mod sampler;
 mod schedule;
 mod sio;
+pub mod tensorboard;
 #[cfg(test)]
 mod testing;
 mod trainer;
 
-pub use augment::Augment;
+pub use augment::{Augment, AugmentError, CHANGES, Change, ChangeEntry};
 pub use chosen::{ChooseError, Chosen, find};
 pub use classifier::Classification;
 pub use error::TrainError;

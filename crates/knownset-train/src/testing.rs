@@ -1,6 +1,9 @@
 //! What tests of losses share.
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor, TensorData};
+use knownset_nn::Weights;
 
 /// A tensor that keeps gradients, from rows.
 pub(crate) fn rows(rows: &[&[f32]]) -> Tensor<2> {
@@ -36,4 +39,54 @@ pub(crate) fn gradients_agree(at: Tensor<2>, loss: impl Fn(Tensor<2>) -> Tensor<
         assert!(near, "gradient {place} is {found}, differences say {expected}");
     }
     assert!(largest > 1e-4, "the gradient says nothing: {gradient:?}");
+}
+
+/// Tensors that the script `tests/golden/make_{file}.py` made with PyTorch.
+pub(crate) fn golden(file: &str) -> Golden {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    Golden(Weights::open(&folder.join(format!("{file}.safetensors"))).expect("a golden file that can be read"))
+}
+
+/// Tensors by name; those of one case begin with its name and a dot.
+pub(crate) struct Golden(Weights);
+
+impl Golden {
+    /// A tensor that keeps gradients.
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+        let tensor = self.0.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"));
+        let data = TensorData::new(tensor.values.clone(), tensor.shape.clone());
+        Tensor::from_data(data, &Device::flex().autodiff())
+    }
+
+    /// Labels `[n]`.
+    pub(crate) fn labels(&self, name: &str) -> Vec<usize> {
+        self.tensor::<1>(name).into_data().iter::<f32>().map(|label| label as usize).collect()
+    }
+
+    /// Holds a loss of the case's inputs `CASE.INPUT` against `CASE.loss`, to a relative error of 1e-5, and its
+    /// gradients against `CASE.INPUT.gradient`, each to 1e-4 of the largest.
+    pub(crate) fn agrees<const N: usize>(
+        &self,
+        case: &str,
+        inputs: [&str; N],
+        loss: impl FnOnce([Tensor<2>; N]) -> Tensor<1>,
+    ) {
+        let points = inputs.map(|input| self.tensor::<2>(&format!("{case}.{input}")).require_grad());
+        let loss = loss(points.clone());
+        let (found, expected) = (number(&loss), number(&self.tensor::<1>(&format!("{case}.loss"))));
+        assert!((found - expected).abs() <= 1e-5 * expected.abs(), "{case}: the loss is {found}, not {expected}");
+        let gradients = loss.backward();
+        for (input, point) in inputs.into_iter().zip(points) {
+            let found = point.grad(&gradients).unwrap_or_else(|| panic!("{case} does not depend on {input}"));
+            let found: Vec<f64> = found.into_data().iter::<f64>().collect();
+            let expected = self.tensor::<2>(&format!("{case}.{input}.gradient")).into_data();
+            let expected: Vec<f64> = expected.iter::<f64>().collect();
+            let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+            assert!(largest > 0.0, "{case}: the gradient of {input} says nothing");
+            for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let near = (found - expected).abs() <= 1e-4 * largest;
+                assert!(near, "{case}: gradient {place} of {input} is {found}, not {expected}");
+            }
+        }
+    }
 }

@@ -87,7 +87,8 @@ pub(crate) struct Network {
     /// Backbone by name; `knownset backbones` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
-    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; not needed for a backbone with bundled ones
+    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; FILE#PREFIX for one of several networks in a file;
+    /// not needed for a backbone with bundled ones
     #[arg(long, value_name = "FILE", requires = "backbone")]
     pub(crate) weights: Option<PathBuf>,
 }
@@ -121,7 +122,8 @@ pub(crate) struct Extract {
     /// Backbone by name; `knownset backbones` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: String,
-    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; not needed for a backbone with bundled ones
+    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; FILE#PREFIX for one of several networks in a file;
+    /// not needed for a backbone with bundled ones
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
     /// Images, such as folder:PATH; `knownset datasets` lists the forms

@@ -1,11 +1,19 @@
 //! One file per recipe, and the list of them.
 
+pub(crate) mod ascood;
+pub(crate) mod cider;
 pub(crate) mod clip;
 pub(crate) mod coop;
 pub(crate) mod cross_entropy;
+pub(crate) mod energy_reg;
 pub(crate) mod locoop;
 pub(crate) mod lsn;
+pub(crate) mod mcd;
+pub(crate) mod mixoe;
 pub(crate) mod negprompt;
+pub(crate) mod npos;
+pub(crate) mod oe;
+pub(crate) mod vos;
 
 use knownset_core::params::{ParamError, read};
 use serde::de::DeserializeOwned;
@@ -110,5 +118,19 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
 }
 
 /// Every recipe, in the order they are listed to the user.
-pub static RECIPES: &[&RecipeEntry] =
-    &[&cross_entropy::ENTRY, &clip::ENTRY, &coop::ENTRY, &locoop::ENTRY, &negprompt::ENTRY, &lsn::ENTRY];
+pub static RECIPES: &[&RecipeEntry] = &[
+    &cross_entropy::ENTRY,
+    &oe::ENTRY,
+    &energy_reg::ENTRY,
+    &mixoe::ENTRY,
+    &mcd::ENTRY,
+    &vos::ENTRY,
+    &npos::ENTRY,
+    &cider::ENTRY,
+    &ascood::ENTRY,
+    &clip::ENTRY,
+    &coop::ENTRY,
+    &locoop::ENTRY,
+    &negprompt::ENTRY,
+    &lsn::ENTRY,
+];
