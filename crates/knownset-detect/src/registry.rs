@@ -52,6 +52,8 @@ pub static DETECTORS: &[&Entry] = &[
     &d::eoe::ENTRY,
     &d::clipn::ENTRY,
     &d::candidate_words::ENTRY,
+    &d::negprompt::ENTRY,
+    &d::lsn::ENTRY,
     &d::adaneg::ENTRY,
     &d::oodd::ENTRY,
 ];
@@ -262,6 +264,8 @@ mod tests {
             ("oodd", "test-stream"),
             ("eoe", "ood-hint"),
             ("clipn", "other-weights"),
+            ("negprompt", "few-shot"),
+            ("lsn", "few-shot"),
         ] {
             assert_eq!(told(name), expected, "{name}");
         }

@@ -315,6 +315,9 @@ pub(crate) struct Words {
     pub(crate) seed: u64,
 }
 
+/// The arguments that say which words.
+const WORDS: [&str; 7] = ["classes", "templates", "corpus", "without", "outliers", "shuffles", "seed"];
+
 impl Default for Words {
     /// As the command line's.
     fn default() -> Self {
@@ -367,6 +370,9 @@ pub(crate) struct Zeroshot {
     pub(crate) towers: TowersArgs,
     #[command(flatten)]
     pub(crate) words: Words,
+    /// The known set in words from a file instead: what `train` or `zeroshot --out` left as known.safetensors
+    #[arg(long, value_name = "FILE", conflicts_with_all = WORDS)]
+    pub(crate) known: Option<PathBuf>,
     /// Images to label and score; with --ood, the in-distribution test images
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,

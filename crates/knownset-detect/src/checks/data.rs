@@ -19,7 +19,7 @@ pub(super) const SPARE: usize = 8;
 const PATCHES: usize = 3;
 /// Groups of dimensions of the class centres.
 const GROUPS: usize = 4;
-/// Rounds of shuffled prompts.
+/// Rounds of shuffled and of negative prompts.
 pub(super) const ROUNDS: usize = 2;
 
 /// SplitMix64 (Steele, Lea, Flood 2014), summed to something bell-shaped.
@@ -126,6 +126,7 @@ fn prompts(spare: usize) -> BTreeMap<String, Array2<f32>> {
         (p::SHUFFLED, texts(ROUNDS * CLASSES, spare, 25, class)),
         (p::DENIALS, texts(CLASSES, spare, 26, none)),
         (p::CANDIDATES, texts(40, spare, 27, none)),
+        (p::NEGATED, texts(ROUNDS * CLASSES, spare, 28, none)),
     ];
     prompts.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect()
 }
@@ -204,7 +205,7 @@ pub(super) fn with_classes(features: Features, order: &[usize]) -> Features {
     let head = |rows: usize| logits.iter().copied().filter(|&row| row < rows).collect::<Vec<_>>();
     let word = |(name, rows): (String, Array2<f32>)| match name.as_str() {
         p::CLASSES | p::DENIALS => (name, rows.select(Axis(0), &rounds(1))),
-        p::SHUFFLED => (name, rows.select(Axis(0), &rounds(ROUNDS))),
+        p::SHUFFLED | p::NEGATED => (name, rows.select(Axis(0), &rounds(ROUNDS))),
         _ => (name, rows),
     };
     let part = |(name, part): (String, Array2<f32>)| match name.as_str() {

@@ -109,6 +109,7 @@ pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
         let entry = knownset_train::find(name)?;
         printer.result(entry, || {
             let outliers = match entry.outliers {
+                Outliers::None if entry.learns_prompts() => "a few images of each known class, through frozen towers",
                 Outliers::None => "images of the known classes",
                 Outliers::Required => "images of the known classes and outliers (--outliers)",
             };

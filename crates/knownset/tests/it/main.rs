@@ -7,6 +7,7 @@ mod images;
 mod lists;
 mod parts;
 mod probe;
+mod prompts;
 mod real;
 mod study;
 mod train;
