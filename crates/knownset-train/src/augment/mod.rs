@@ -15,6 +15,7 @@ mod operations;
 mod picture;
 mod pix_mix;
 mod rand_augment;
+mod resample;
 mod resized_crop;
 
 use std::fmt;
@@ -32,6 +33,7 @@ pub static CHANGES: &[&ChangeEntry] = &[
     &crop::ENTRY,
     &flip::ENTRY,
     &resized_crop::ENTRY,
+    &resample::ENTRY,
     &colour_jitter::ENTRY,
     &grey::ENTRY,
     &cutout::ENTRY,

@@ -121,6 +121,13 @@ pub(super) fn enlarge(picture: &Picture, (x, y): (usize, usize), (width, height)
     Picture::from_fn(side, |channel, x, y| between(picture, channel, across(x), down(y)))
 }
 
+/// The whole picture at another side, bilinear without antialiasing.
+pub(super) fn scaled(picture: &Picture, side: usize) -> Picture {
+    let last = (picture.side - 1) as f64;
+    let from = |at: usize| ((at as f64 + 0.5) * picture.side as f64 / side as f64 - 0.5).clamp(0.0, last);
+    Picture::from_fn(side, |channel, x, y| between(picture, channel, from(x), from(y)))
+}
+
 /// What lies at [a x + b y + c, d x + e y + f] comes to (x, y), counted from the picture's corner; black from beyond it.
 fn affine(picture: &Picture, [a, b, c, d, e, f]: [f64; 6]) -> Picture {
     let side = picture.side as f64;
