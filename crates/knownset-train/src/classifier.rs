@@ -173,7 +173,9 @@ pub(crate) fn augmented(augment: &Augment, mut input: Vec<f32>, spec: &Preproces
     let each_channel = |values: &mut [f32], change: fn(f32, f32, f32) -> f32| {
         for (channel, plane) in values.chunks_mut(side * side).enumerate() {
             let (mean, deviation) = (spec.mean[channel], spec.std[channel]);
-            plane.iter_mut().for_each(|value| *value = change(*value, mean, deviation));
+            for value in plane {
+                *value = change(*value, mean, deviation);
+            }
         }
     };
     each_channel(&mut input, |value, mean, deviation| value * deviation + mean);
