@@ -64,7 +64,8 @@ impl Operation {
                 picture.map(|value| f32::from(level(value) & mask) / 255.0)
             }
             Self::Solarize(threshold) => {
-                let threshold = (threshold * 255.0).round();
+                // A level that is the threshold itself is inverted, however that was rounded.
+                let threshold = threshold * 255.0 - 1e-6;
                 picture.map(|value| if f64::from(level(value)) < threshold { value } else { 1.0 - value })
             }
             Self::AutoContrast => picture.map_planes(stretch),
