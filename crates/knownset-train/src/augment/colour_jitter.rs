@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_order_is_random() {
         let jitter = ColourJitter { brightness: 1.0, contrast: 1.0, ..NOTHING };
-        let picture = Picture::from_fn(2, |_, x, _| if x == 0 { 0.2 } else { 0.6 });
+        let picture = Picture::from_fn(2, |_, x, _| if x == 0 { 0.3 } else { 0.9 });
         let (mut brightness_first, mut contrast_first) = (0, 0);
         for image in 0..400 {
             let rng = &mut stream(1, 0, image);

@@ -200,7 +200,9 @@ mod tests {
         let two = System { maps: vec![(half(0.0, 0.0), 0.25), (half(0.5, 1.0), 0.5)] };
         let points = run(&two, rng, 20_000);
         let mut tenths = [0; 10];
-        points.iter().for_each(|point| tenths[(point.x * 10.0) as usize] += 1);
+        for point in &points {
+            tenths[(point.x * 10.0) as usize] += 1;
+        }
         // Uniform in 0..1: 2000 expected in each tenth, with a deviation of 42; neighbours depend on each other.
         assert!(tenths.iter().all(|count: &usize| count.abs_diff(2000) < 300), "{tenths:?}");
         // The colour says where in the interval a point is: the last map decides its first binary digit.

@@ -1,7 +1,7 @@
 //! Random changes to training pictures, as data: a list such as `crop:pad=4,flip,rand-augment:n=1:m=14`.
 //!
 //! A picture is `[3, side, side]` in 0..1, not normalised; what comes in from beyond its edges is black, 0. Numbers stay
-//! numbers: nothing is rounded to 8 bits on the way, as it is where the published augmentations work on 8-bit images.
+//! numbers: but for operations on levels, nothing is rounded to 8 bits, as the published augmentations of 8-bit images do.
 
 mod aug_mix;
 mod change;

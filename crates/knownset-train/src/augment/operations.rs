@@ -43,7 +43,7 @@ pub(super) enum Operation {
 impl Operation {
     pub(super) fn apply(self, picture: Picture) -> Picture {
         match self {
-            Self::Identity => picture,
+            Self::Identity | Self::Posterize(8..) => picture,
             Self::ShearX(level) => affine(&picture, [1.0, level, 0.0, 0.0, 1.0, 0.0]),
             Self::ShearY(level) => affine(&picture, [1.0, 0.0, 0.0, level, 1.0, 0.0]),
             Self::TranslateX(pixels) => affine(&picture, [1.0, 0.0, pixels, 0.0, 1.0, 0.0]),
@@ -59,13 +59,13 @@ impl Operation {
                 picture.map(|value| blend(mean, value, factor))
             }
             Self::Sharpness(factor) => smooth(&picture).with(&picture, |smooth, value| blend(smooth, value, factor)),
-            Self::Posterize(8..) => picture,
             Self::Posterize(bits) => {
                 let mask = 0xff_u8 << (8 - bits).min(7);
                 picture.map(|value| f32::from(level(value) & mask) / 255.0)
             }
             Self::Solarize(threshold) => {
-                let threshold = (threshold * 255.0).round();
+                // A level that is the threshold itself is inverted, however that was rounded.
+                let threshold = threshold * 255.0 - 1e-6;
                 picture.map(|value| if f64::from(level(value)) < threshold { value } else { 1.0 - value })
             }
             Self::AutoContrast => picture.map_planes(stretch),
@@ -195,7 +195,9 @@ fn stretch(plane: &mut [f32]) {
     let (low, high) =
         plane.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)));
     if high > low {
-        plane.iter_mut().for_each(|value| *value = ((*value - low) / (high - low)).clamp(0.0, 1.0));
+        for value in plane {
+            *value = ((*value - low) / (high - low)).clamp(0.0, 1.0);
+        }
     }
 }
 
@@ -203,7 +205,9 @@ fn stretch(plane: &mut [f32]) {
 /// all values but those of the highest level. A picture too small for a step stays as it is.
 fn equalize(plane: &mut [f32]) {
     let mut histogram = [0_usize; 256];
-    plane.iter().for_each(|&value| histogram[usize::from(level(value))] += 1);
+    for &value in &*plane {
+        histogram[usize::from(level(value))] += 1;
+    }
     let highest = histogram.iter().rev().find(|&&count| count > 0).copied().unwrap_or(0);
     let step = (plane.len() - highest) / 255;
     if step == 0 {
@@ -215,7 +219,9 @@ fn equalize(plane: &mut [f32]) {
         below += count;
         value
     });
-    plane.iter_mut().for_each(|value| *value = mapped[usize::from(level(*value))]);
+    for value in plane {
+        *value = mapped[usize::from(level(*value))];
+    }
 }
 
 #[cfg(test)]

@@ -137,8 +137,8 @@ mod tests {
             let mixing = PixMix { k, ..PixMix::default() };
             (0..400).filter(|&image| mixing.apply(picture.clone(), &mut stream(0, 0, image)) == picture).count()
         };
-        // With up to 4 rounds, one in five has none.
+        // Half have no operation before the rounds, and weak operations may change nothing; one in five has no round.
         let (without, with) = (unchanged(0), unchanged(4));
-        assert!((170..270).contains(&without) && (25..70).contains(&with), "{without} {with}");
+        assert!((200..300).contains(&without) && (25..90).contains(&with), "{without} {with}");
     }
 }

@@ -135,6 +135,11 @@ fn tones_by_hand() {
     assert_eq!(first_row(&O::Brightness(0.5).apply(picture.clone())), [0.125, 0.25, 0.5]);
     assert_eq!(first_row(&O::Brightness(3.0).apply(picture.clone())), [0.75, 1.0, 1.0]);
     assert_eq!(first_row(&O::Solarize(0.5).apply(picture.clone())), [0.25, 0.5, 0.0]);
+    let near = row([246.0, 247.0, 136.0].map(|level: f32| level / 255.0));
+    for (threshold, kept) in [(1.0 - 1.0 / 30.0, [true, false, true]), (1.0 - 14.0 / 30.0, [false; 3])] {
+        let found = first_row(&O::Solarize(threshold).apply(near.clone()));
+        assert_eq!([0, 1, 2].map(|x| found[x] == first_row(&near)[x]), kept, "246.5 and 136 levels");
+    }
     // Levels 64, 128 and 255 of 256: the upper two bits are 64, 128 and 192.
     let levels = [64.0, 128.0, 192.0].map(|level: f32| level / 255.0);
     assert_eq!(first_row(&O::Posterize(2).apply(picture.clone())), levels);
