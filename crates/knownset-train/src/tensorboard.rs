@@ -162,7 +162,7 @@ mod tests {
         ] {
             events.scalar(tag, step, value, START + after).unwrap();
         }
-        events.scalar("", 1, 1e300, 0.0).unwrap();
+        events.scalar("huge", 1, 1e300, 0.0).unwrap();
         // A later session: what step 128 and those after it said is void.
         let mut events = EventFile::begin(&runs, 128, START + 6.0).unwrap();
         events.scalar("loss", 128, -1.5, START + 7.0).unwrap();

@@ -121,7 +121,7 @@ fn one_of_several_networks_in_a_file_is_chosen_by_prefix() {
     // Between the two: a prefix that is too short finds tensors, but not the network's.
     let error = load_backbone("sprite-resnet", &at("nets.safetensors#run")).err().unwrap().to_string();
     assert!(error.contains("nets.safetensors#run: the weights do not fit") && error.contains("a.bn1.bias"), "{error}");
-    for missing in ["none.safetensors#a", "nets.safetensors#", "#a"] {
+    for missing in ["none.safetensors#a", "nets.safetensors#"] {
         let error = Weights::open(&at(missing)).unwrap_err().to_string();
         assert!(error.contains("none.safetensors") || error.contains(missing), "{error}");
     }

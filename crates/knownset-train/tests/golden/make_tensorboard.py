@@ -42,7 +42,7 @@ write(
         scalar("loss", 128, -1.25, START + 3),
         scalar("accuracy/val", 2**40, 0.1, START + 4),
         scalar("loss/" + "é" * 100, 300, float("inf"), START + 5),
-        scalar("", 1, 1e300, 0.0),
+        scalar("huge", 1, 1e300, 0.0),
     ],
 )
 write(
