@@ -135,7 +135,7 @@ mod tests {
         let (f, points) = (rows(&[&[3.0, 1.0]]), rows(&[&[1.0, 1.0], &[0.0, -1.0]]));
         assert_eq!(values(&away(f.clone(), points.clone())), [-2.0, 7.5]);
         for (label, radius, expected) in [(0, 0.5, 2.5), (1, 0.5, 7.0), (0, 3.5, 0.0)] {
-            let radius = rows(&[&[radius]]).squeeze::<1>();
+            let radius = rows(&[&[radius]]).reshape([1]);
             assert_eq!(number(&bound(f.clone(), points.clone(), radius, labels(&[label]))), expected);
         }
     }

@@ -68,8 +68,8 @@ fn logits(embedding: Tensor<2>, weight: Tensor<2>, bias: Tensor<2>, percentile: 
     let shaped = shaped(&embedding, percentile);
     let value = embedding.matmul(weight.clone().detach().transpose()) + bias;
     let slope = shaped.matmul(weight.transpose());
-    // Adds zero, and the slope's gradient.
-    value + slope.clone() - slope.detach()
+    // Adds zero, to the bit, and the slope's gradient.
+    value + (slope.clone() - slope.detach())
 }
 
 /// Each row's largest entries by absolute value times exp(s1 / s2), zeros elsewhere; without a gradient.
