@@ -4,10 +4,11 @@
 //! and a full stop; the vectors are the same for every class, or each class has its own (`class-specific`), and begin as
 //! N(0, 0.02). Loss: the mean of −log softmax(scale · cos(image, prompts))_y, the scale being the towers'. Training:
 //! `shots` images of each class, 200 epochs of batches of 32, SGD with momentum 0.9 and weight decay 5e-4, rate 0.002 after
-//! an epoch at 1e-5, half a cosine. Reference: the authors' `trainers/coop.py` and Dassl.
+//! an epoch at 1e-5, half a cosine; images are changed by `resized-crop,flip` before they pass the frozen tower. Reference:
+//! the authors' `trainers/coop.py` and Dassl.
 //!
 //! Deviations: the rate moves every step, not every epoch; a class with fewer images than `shots` gives all of them; the
-//! name stands at the end only; the paper's crop of random size is `--augment`'s to make.
+//! name stands at the end only; crops are taken of images already at the tower's size, and enlarged bilinearly.
 
 use burn::tensor::Tensor;
 use knownset_core::params::{ParamError, require};

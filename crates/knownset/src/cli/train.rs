@@ -38,7 +38,7 @@ pub(crate) struct Train {
     /// Images of no known class, for recipes that learn from outliers; may be given more than once
     #[arg(long, value_name = "REF")]
     pub(crate) outliers: Vec<String>,
-    /// Changes to training images [default: crop and flip; clip: crop]
+    /// Changes to training images [default: crop and flip; clip: crop; for prompts resized-crop,flip]
     #[arg(long, value_name = "LIST")]
     pub(crate) augment: Option<String>,
     /// Folder for weights, checkpoint and log

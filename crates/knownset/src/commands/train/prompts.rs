@@ -11,7 +11,7 @@ use knownset_nn::clip::SPRITE_CLIP;
 use knownset_train::{Augment, ChosenPrompts, Curve, Learned, Prompting, Schedule, Stage, Training};
 use serde_json::json;
 
-use super::{PAD_SHARE, Watch};
+use super::Watch;
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
@@ -20,6 +20,9 @@ use crate::towers;
 
 /// The rate of the first epochs, and how many these are, in the recipes' papers.
 const HELD: (f64, f64) = (1e-5, 1.0);
+
+/// Their changes to training images.
+const AUGMENT: &str = "resized-crop,flip";
 
 pub(super) fn run(args: &Train, recipe: &ChosenPrompts, printer: Printer) -> anyhow::Result<Status> {
     let name = recipe.entry().name;
@@ -49,9 +52,9 @@ pub(super) fn run(args: &Train, recipe: &ChosenPrompts, printer: Printer) -> any
     anyhow::ensure!(classes.len() >= 2, "{} has {} classes; prompts need at least two", args.data, classes.len());
     let labelled = |images| TrainingImages::labelled(images, preprocess);
     let (data, validation) = (labelled(&images), validation.as_ref().map(labelled));
-    let augment = match &args.augment {
+    let augment: Augment = match &args.augment {
         Some(text) => text.parse().context("--augment cannot be followed")?,
-        None => Augment::crop_and_flip((preprocess.size / PAD_SHARE) as usize),
+        None => AUGMENT.parse()?,
     };
     let task = Prompting {
         clip: &clip,
