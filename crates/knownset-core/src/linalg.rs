@@ -154,6 +154,19 @@ pub fn whitening(covariance: &Array2<f64>) -> Result<Array2<f64>, NoConvergence>
     Ok(white)
 }
 
+/// The lower triangular L `[d, d]` with L·Lᵀ the symmetric `matrix`, of which only the lower triangle is read; nothing
+/// if it is not positive definite.
+pub fn cholesky(matrix: &Array2<f64>) -> Option<Array2<f64>> {
+    faer::set_global_parallelism(Par::Seq);
+    let d = matrix.nrows();
+    let matrix = matrix.as_standard_layout();
+    let root = row_major(&matrix.view()).llt(Side::Lower).ok();
+    leave_vector_code();
+    let root = root?;
+    let root = root.L();
+    Some(Array2::from_shape_fn((d, d), |(i, j)| if j <= i { root[(i, j)] } else { 0.0 }))
+}
+
 /// The least-norm solution x of `matrix` `[K, d]` · x = `target` `[K]`, by the pseudo-inverse.
 pub fn least_norm_solution(
     matrix: ArrayView2<'_, f32>,
@@ -183,6 +196,17 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
+
+    #[test]
+    fn a_root_by_hand_and_none_of_an_indefinite_matrix() {
+        let root = cholesky(&array![[4.0, f64::NAN], [2.0, 10.0]]).unwrap();
+        assert!((&root - &array![[2.0, 0.0], [1.0, 3.0]]).iter().all(|error| error.abs() < 1e-12), "{root}");
+        assert!(cholesky(&array![[1.0, 2.0], [2.0, 1.0]]).is_none());
+        let rows = random(50, 20).mapv(f64::from);
+        let matrix = rows.t().dot(&rows);
+        let root = cholesky(&matrix).unwrap();
+        assert!((root.dot(&root.t()) - matrix).iter().all(|error| error.abs() < 1e-10));
+    }
 
     fn random(n: usize, d: usize) -> Array2<f32> {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);

@@ -40,6 +40,12 @@ pub enum ChooseError {
         /// The recipe.
         name: &'static str,
     },
+    /// A recipe that learns something else.
+    #[error("the recipe `{name}` learns no prompts")]
+    NoPrompts {
+        /// The recipe.
+        name: &'static str,
+    },
     /// Parameters the recipe refuses.
     #[error("bad parameters for `{name}`")]
     Params {
@@ -126,7 +132,7 @@ impl fmt::Display for Chosen {
     }
 }
 
-fn written(name: &str, params: &Map<String, Value>) -> String {
+pub(crate) fn written(name: &str, params: &Map<String, Value>) -> String {
     params.iter().fold(name.to_owned(), |label, (key, value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         format!("{label}:{key}={value}")
@@ -149,7 +155,8 @@ mod tests {
             assert!(!entry.title.is_empty() && !entry.loss.is_empty() && name != "sio", "{name}");
             if matches!(entry.kind, Kind::Classifier(_)) {
                 let chosen = Chosen::parse(name).unwrap();
-                let defaults: BTreeSet<&str> = chosen.params().as_object().unwrap().keys().map(String::as_str).collect();
+                let defaults: BTreeSet<&str> =
+                    chosen.params().as_object().unwrap().keys().map(String::as_str).collect();
                 let documented: BTreeSet<&str> = entry.params.iter().map(|param| param.name).collect();
                 assert_eq!(defaults, documented, "{name}");
             }

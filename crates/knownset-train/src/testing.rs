@@ -60,44 +60,70 @@ pub(crate) fn labels(labels: &[i64]) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(labels.to_vec(), [labels.len()]), &Device::flex().autodiff())
 }
 
-/// Inputs, losses and gradients as PyTorch says: a file of `tests/golden`.
+/// Tensors that the script `tests/golden/make_{file}.py` made with PyTorch.
+pub(crate) fn golden(file: &str) -> Golden {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    Golden(Weights::open(&folder.join(format!("{file}.safetensors"))).expect("a golden file that can be read"))
+}
+
+/// Tensors by name; those of one case begin with its name and a dot.
 pub(crate) struct Golden(Weights);
 
 impl Golden {
-    pub(crate) fn open(file: &str) -> Self {
-        Self(Weights::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)).unwrap())
+    fn get(&self, name: &str) -> &HostTensor {
+        self.0.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"))
     }
 
-    fn get(&self, name: &str) -> &HostTensor {
-        self.0.get(name).unwrap_or_else(|| panic!("the golden file has no {name}"))
+    /// A tensor that keeps gradients.
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+        let HostTensor { shape, values } = self.get(name).clone();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff())
     }
 
     /// An input whose gradient is asked for.
     pub(crate) fn rows(&self, name: &str) -> Tensor<2> {
-        let HostTensor { shape, values } = self.get(name).clone();
-        Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff()).require_grad()
+        self.tensor(name).require_grad()
     }
 
-    /// The labels.
-    pub(crate) fn labels(&self) -> Tensor<1, Int> {
-        labels(&self.get("labels").values.iter().map(|&label| label as i64).collect::<Vec<_>>())
+    /// Labels `[n]`.
+    pub(crate) fn labels(&self, name: &str) -> Vec<usize> {
+        self.get(name).values.iter().map(|&label| label as usize).collect()
     }
 
-    /// Holds a loss to 1e-5 of its size and its gradients to 1e-4 of their largest entry.
-    pub(crate) fn holds(&self, recipe: &str, loss: &Tensor<1>, inputs: &[(&str, Tensor<2>)]) {
-        let expected = f64::from(self.get(&format!("{recipe}.loss")).values[0]);
+    /// Labels `[n]` as a tensor.
+    pub(crate) fn targets(&self, name: &str) -> Tensor<1, Int> {
+        labels(&self.labels(name).iter().map(|&label| label as i64).collect::<Vec<_>>())
+    }
+
+    /// Holds a loss of the case's inputs `CASE.INPUT` against `CASE.loss` and its gradients against
+    /// `CASE.INPUT.gradient`, as [`Golden::holds`] does.
+    pub(crate) fn agrees<const N: usize>(
+        &self,
+        case: &str,
+        inputs: [&str; N],
+        loss: impl FnOnce([Tensor<2>; N]) -> Tensor<1>,
+    ) {
+        let points = inputs.map(|input| self.rows(&format!("{case}.{input}")));
+        self.holds(case, &loss(points.clone()), &inputs.into_iter().zip(points).collect::<Vec<_>>());
+    }
+
+    /// Holds a loss against `CASE.loss`, to 1e-5 of its size, and its gradients against `CASE.INPUT.gradient`, to 1e-4 of
+    /// their largest entry.
+    pub(crate) fn holds(&self, case: &str, loss: &Tensor<1>, inputs: &[(&str, Tensor<2>)]) {
+        let expected = f64::from(self.get(&format!("{case}.loss")).values[0]);
         let found = number(loss);
-        assert!((found - expected).abs() <= 1e-5 * expected.abs(), "{recipe}: loss {found}, expected {expected}");
+        assert!((found - expected).abs() <= 1e-5 * expected.abs(), "{case}: loss {found}, expected {expected}");
         let gradients = loss.backward();
         for (input, tensor) in inputs {
-            let expected = &self.get(&format!("{recipe}.d.{input}")).values;
-            let found = values(&tensor.grad(&gradients).unwrap());
+            let expected = &self.get(&format!("{case}.{input}.gradient")).values;
+            let found = tensor.grad(&gradients).unwrap_or_else(|| panic!("{case} does not depend on {input}"));
+            let found = values(&found);
             assert_eq!(found.len(), expected.len());
             let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-            assert!(largest > 0.0, "{recipe}: the gradient by {input} says nothing");
+            assert!(largest > 0.0, "{case}: the gradient by {input} says nothing");
             for (found, &expected) in found.iter().zip(expected) {
                 let near = (found - f64::from(expected)).abs() <= 1e-4 * f64::from(largest);
-                assert!(near, "{recipe}: gradient by {input} {found}, expected {expected}");
+                assert!(near, "{case}: gradient by {input} {found}, expected {expected}");
             }
         }
     }

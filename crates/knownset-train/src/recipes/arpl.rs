@@ -127,7 +127,7 @@ fn bound(embedding: Tensor<2>, points: Tensor<2>, radius: Tensor<1>, labels: Ten
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Golden, export_keeps_the_choice, gradients_agree, labels, number, rows, values};
+    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, values};
 
     /// f = (3, 1) and points (1, 1), (0, −1): distances 4/2 and 13/2, products 4 and −1.
     #[test]
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn as_pytorch() {
-        let golden = Golden::open("heads.safetensors");
+        let golden = golden("heads");
         let [f, w, radius] = ["f", "w", "radius"].map(|name| golden.rows(name));
-        let loss = total(f.clone(), w.clone(), radius.clone(), golden.labels());
+        let loss = total(f.clone(), w.clone(), radius.clone(), golden.targets("labels"));
         golden.holds("arpl", &loss, &[("f", f), ("w", w), ("radius", radius)]);
     }
 

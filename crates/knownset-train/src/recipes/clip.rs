@@ -184,7 +184,7 @@ fn texts(network: &Clip, texts: &[Vec<u32>], device: &Device) -> Tensor<2> {
 }
 
 /// Rows divided by their length.
-fn unit(rows: Tensor<2>) -> Tensor<2> {
+pub(crate) fn unit(rows: Tensor<2>) -> Tensor<2> {
     let length = rows.clone().powi_scalar(2).sum_dim(1).sqrt().clamp_min(1e-12);
     rows / length
 }

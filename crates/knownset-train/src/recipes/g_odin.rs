@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::optimiser::{Decays, Optimiser};
-    use crate::testing::{Golden, export_keeps_the_choice, gradients_agree, labels, network, number, rows, values};
+    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, network, number, rows, values};
 
     const KINDS: [(Comparison, &str); 3] =
         [(Comparison::Cosine, "cosine"), (Comparison::Inner, "inner"), (Comparison::Euclidean, "euclidean")];
@@ -220,11 +220,11 @@ mod tests {
 
     #[test]
     fn as_pytorch() {
-        let golden = Golden::open("heads.safetensors");
+        let golden = golden("heads");
         for (kind, name) in KINDS {
             let [f, w, b, s] = ["f", "w", "b", "s"].map(|name| golden.rows(name));
             let logits = quotients(kind.apply(f.clone(), w.clone(), b.clone()), s.clone());
-            let loss = cross_entropy::loss(logits, golden.labels());
+            let loss = cross_entropy::loss(logits, golden.targets("labels"));
             let mut inputs = vec![("f", f), ("w", w), ("s", s)];
             if kind == Comparison::Inner {
                 inputs.push(("b", b));

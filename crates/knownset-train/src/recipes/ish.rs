@@ -97,7 +97,7 @@ fn kept(width: usize, percentile: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Golden, export_keeps_the_choice, gradients_agree, labels, rows, values};
+    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, rows, values};
 
     /// (1, 4, 2, 1) at 50 %: 4 and 2 stay, s1 = 8, s2 = 6. A sign survives, zeros stay zeros.
     #[test]
@@ -140,9 +140,9 @@ mod tests {
 
     #[test]
     fn as_pytorch() {
-        let golden = Golden::open("heads.safetensors");
+        let golden = golden("heads");
         let [f, w, b] = ["rectified", "w", "b"].map(|name| golden.rows(name));
-        let loss = cross_entropy::loss(logits(f.clone(), w.clone(), b.clone(), 85.0), golden.labels());
+        let loss = cross_entropy::loss(logits(f.clone(), w.clone(), b.clone(), 85.0), golden.targets("labels"));
         golden.holds("ish", &loss, &[("rectified", f), ("w", w), ("b", b)]);
     }
 

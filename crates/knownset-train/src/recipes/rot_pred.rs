@@ -96,7 +96,7 @@ fn loss(logits: Tensor<2>, rotations: Tensor<2>, labels: Tensor<1, Int>, weight:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Golden, export_keeps_the_choice, gradients_agree, labels, number, rows};
+    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows};
 
     /// As PyTorch's and NumPy's `rot90`.
     #[test]
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn as_pytorch() {
-        let golden = Golden::open("heads.safetensors");
+        let golden = golden("heads");
         let (z, turns) = (golden.rows("z"), golden.rows("turns"));
-        let loss = loss(z.clone(), turns.clone(), golden.labels(), 1.0);
+        let loss = loss(z.clone(), turns.clone(), golden.targets("labels"), 1.0);
         golden.holds("rot-pred", &loss, &[("z", z), ("turns", turns)]);
     }
 

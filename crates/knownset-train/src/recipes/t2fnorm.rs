@@ -79,7 +79,7 @@ fn read(embedding: Tensor<2>, tau: f64) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Golden, export_keeps_the_choice, gradients_agree, labels, number, rows, values};
+    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, values};
 
     /// Logits in training of a linear layer of weight `w` and bias `b`.
     fn logits(f: &Tensor<2>, w: &Tensor<2>, b: &Tensor<2>, tau: f64) -> Tensor<2> {
@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn as_pytorch() {
-        let golden = Golden::open("heads.safetensors");
+        let golden = golden("heads");
         let (f, w, b) = (golden.rows("f"), golden.rows("w"), golden.rows("b"));
-        let loss = cross_entropy::loss(logits(&f, &w, &b, 0.1), golden.labels());
+        let loss = cross_entropy::loss(logits(&f, &w, &b, 0.1), golden.targets("labels"));
         golden.holds("t2fnorm", &loss, &[("f", f), ("w", w), ("b", b)]);
     }
 

@@ -1,7 +1,7 @@
 """Losses and gradients of the recipes that change the head or the loss -> heads.safetensors.
 
 Each loss is stated from its paper in PyTorch, float64 on the float32 inputs that the file holds; gradients are
-autograd's. NAME.loss is a loss, NAME.d.INPUT its gradient by an input. Where a recipe deviates from its authors' code
+autograd's. NAME.loss is a loss, NAME.INPUT.gradient its gradient by an input. Where a recipe deviates from its authors' code
 (see its file) the definition here is the project's.
 
     python make_heads.py        # torch 2.15, safetensors 0.8 when heads.safetensors was made
@@ -40,7 +40,7 @@ def golden(name, loss, *names):
     value = loss(**given)
     gradients = torch.autograd.grad(value, list(given.values()))
     out[f"{name}.loss"] = value.detach().reshape(1)
-    out.update({f"{name}.d.{n}": g for n, g in zip(names, gradients)})
+    out.update({f"{name}.{n}.gradient": g for n, g in zip(names, gradients)})
 
 
 def ce(z):
