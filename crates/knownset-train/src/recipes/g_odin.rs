@@ -164,7 +164,9 @@ fn squares(row: &[f32]) -> f64 {
 fn scale_to_one(row: &mut [f32]) {
     let length = squares(row).sqrt();
     if length > 0.0 {
-        row.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        for value in row {
+            *value = (f64::from(*value) / length) as f32;
+        }
     }
 }
 

@@ -99,12 +99,12 @@ mod tests {
     use super::*;
     use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, step};
 
-    /// σ² = (1, 2, 3), ε = (1, 1, −1): t = 6 / (3 − 2), and (0, 6) / 6 is (0, 1). The divergence is the mean of
+    /// σ² = (1, 2, 3), ε = (2, −1, 0): t = 6 / (3 − 2), and (0, 6) / 6 is (0, 1). The divergence is the mean of
     /// (σ² − log σ² − 1) / 2, (3 − log 6) / 6.
     #[test]
     fn by_hand() {
         let logarithms = [0.0, 2.0_f32.ln(), 3.0_f32.ln()];
-        let noise = rows(&[&[1.0, 1.0, -1.0]]);
+        let noise = rows(&[&[2.0, -1.0, 0.0]]);
         let loss = loss(rows(&[&[0.0, 6.0]]), rows(&[&logarithms]), noise, labels(&[0]), 0.5);
         let expected = 1.0_f64.exp().ln_1p() + 0.5 * (3.0 - 6.0_f64.ln()) / 6.0;
         assert!((number(&loss) - expected).abs() < 1e-6);
