@@ -1,8 +1,9 @@
 //! Feature files: [`Features`] as `.safetensors` or `.npz`.
 //!
-//! Arrays read: `embedding` [n,d], `patches` [n,P,d], `logits` [n,K], `labels` [n], `head.weight` [K,d], `head.bias`
-//! [K], and `prompts.NAME` [rows,d] of any name. Others are ignored, and named so that a caller can say so. A safetensors header may also hold `ids` (a JSON list) and
-//! `knownset` (origin, class names, source), which NumPy files lack.
+//! Arrays read: `embedding` [n,d], `patches` [n,P,d], `logits` [n,K], `rotations` [n,4,4], `labels` [n], `head.weight`
+//! [K,d], `head.bias` [K], and of any name `prompts.NAME` [rows,d] and `parts.NAME` [rows,columns]. Others are ignored,
+//! and named so that a caller can say so. A safetensors header may also hold `ids` (a JSON list) and `knownset` (origin,
+//! class names, source), which NumPy files lack.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,8 @@ pub enum FeatureFileError {
 
 /// Prefix of the arrays of text features.
 const PROMPTS: &str = "prompts.";
+/// Prefix of the arrays that a recipe trained.
+const PARTS: &str = "parts.";
 
 /// The header entry `knownset`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -94,7 +97,9 @@ pub fn read_features(path: &Path) -> Result<(Features, Vec<String>), FeatureFile
     let logits = floats("logits")?;
     let weight = floats("head.weight")?;
     let patches = tensors.remove("patches").map(|tensor| as_f32(path, "patches", tensor)).transpose()?;
-    let prompts = take_prompts(path, &mut tensors)?;
+    let rotations = tensors.remove("rotations").map(|tensor| as_f32(path, "rotations", tensor)).transpose()?;
+    let prompts = take_named(path, PROMPTS, &mut tensors)?;
+    let parts = take_named(path, PARTS, &mut tensors)?;
     let bias = tensors.remove("head.bias").map(|tensor| as_f32(path, "head.bias", tensor)).transpose()?;
     let labels = tensors.remove("labels").map(|tensor| as_i64(path, tensor)).transpose()?;
     let half = |present, absent| FeatureFileError::HalfHead { path: path.into(), present, absent };
@@ -112,6 +117,8 @@ pub fn read_features(path: &Path) -> Result<(Features, Vec<String>), FeatureFile
         patches,
         head,
         prompts,
+        parts,
+        rotations,
         class_names: header.class_names,
         origin: header.origin,
         source: header.source,
@@ -129,12 +136,15 @@ pub fn write_features(path: &Path, features: &Features) -> Result<(), FeatureFil
     };
     put("embedding", features.embedding.clone().map(Into::into));
     put("patches", features.patches.clone().map(Into::into));
+    put("rotations", features.rotations.clone().map(Into::into));
     put("logits", features.logits.clone().map(Into::into));
     put("labels", features.labels.clone().map(Into::into));
     put("head.weight", features.head.as_ref().map(|head| head.weight.clone().into()));
     put("head.bias", features.head.as_ref().map(|head| head.bias.clone().into()));
-    for (name, array) in &features.prompts {
-        put(&format!("{PROMPTS}{name}"), Some(array.clone().into()));
+    for (prefix, arrays) in [(PROMPTS, &features.prompts), (PARTS, &features.parts)] {
+        for (name, array) in arrays {
+            put(&format!("{prefix}{name}"), Some(array.clone().into()));
+        }
     }
     if !features.ids.is_empty() {
         file.metadata.insert("ids".into(), serde_json::json!(features.ids).to_string());
@@ -153,21 +163,22 @@ pub fn write_features(path: &Path, features: &Features) -> Result<(), FeatureFil
     Ok(file.write(path)?)
 }
 
-/// Every array of text features, by the name behind the prefix.
-fn take_prompts(
+/// Every array of that prefix, by the name behind it.
+fn take_named(
     path: &Path,
+    prefix: &str,
     tensors: &mut BTreeMap<String, Tensor>,
 ) -> Result<BTreeMap<String, Array2<f32>>, FeatureFileError> {
-    let mut prompts = BTreeMap::new();
+    let mut named = BTreeMap::new();
     for (key, tensor) in std::mem::take(tensors) {
-        match key.strip_prefix(PROMPTS) {
+        match key.strip_prefix(prefix) {
             Some(name) if !name.is_empty() => {
-                prompts.insert(name.to_owned(), as_f32(path, &key, tensor)?);
+                named.insert(name.to_owned(), as_f32(path, &key, tensor)?);
             }
             _ => drop(tensors.insert(key, tensor)),
         }
     }
-    Ok(prompts)
+    Ok(named)
 }
 
 fn wrong(path: &Path, name: &str, expected: &'static str, tensor: &Tensor) -> FeatureFileError {
@@ -187,7 +198,7 @@ fn wrong(path: &Path, name: &str, expected: &'static str, tensor: &Tensor) -> Fe
 fn as_f32<D: Dimension>(path: &Path, name: &str, tensor: Tensor) -> Result<Array<f32, D>, FeatureFileError> {
     let expected = match D::NDIM {
         Some(1) => "floats [K]",
-        Some(3) => "floats [n, P, d]",
+        Some(3) => "floats with three dimensions",
         _ => "floats with two dimensions",
     };
     let error = wrong(path, name, expected, &tensor);
@@ -232,6 +243,10 @@ mod tests {
                 ("negatives".into(), Array2::zeros((0, 3))),
                 ("a.b c".into(), array![[0.5, 0.5, 0.5]]),
             ]),
+            parts: BTreeMap::from([("second.weight".into(), Array2::ones((2, 3))), ("groups".into(), array![[2.0]])]),
+            rotations: Some(Array3::from_shape_fn((2, 4, 4), |(row, turn, class)| {
+                (row * 16 + turn * 4 + class) as f32
+            })),
             class_names: Some(vec!["cat".into(), "dog".into()]),
             origin: Some(Origin {
                 backbone: "b".into(),
@@ -273,9 +288,13 @@ mod tests {
     fn an_npz_is_read_and_unknown_arrays_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f.npz");
-        npz(&path, &[("logits", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), ("extra", &[1], &[0.0])]);
+        npz(
+            &path,
+            &[("logits", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), ("extra", &[1], &[0.0]), ("parts.tau", &[1, 1], &[0.1])],
+        );
         let (features, ignored) = read_features(&path).unwrap();
         assert_eq!(features.logits, Some(array![[1.0, 2.0], [3.0, 4.0]]));
+        assert_eq!(features.parts["tau"], array![[0.1]]);
         assert_eq!(ignored, ["extra"]);
     }
 
@@ -300,7 +319,7 @@ mod tests {
         assert!(error.ends_with("prompts.agents should be floats with two dimensions but is f32 [4]"), "{error}");
         npz(&path, &[("logits", &[1, 1], &[1.0]), ("patches", &[1, 2], &[1.0, 2.0])]);
         let error = read_features(&path).unwrap_err().to_string();
-        assert!(error.ends_with("patches should be floats [n, P, d] but is f32 [1, 2]"), "{error}");
+        assert!(error.ends_with("patches should be floats with three dimensions but is f32 [1, 2]"), "{error}");
         npz(&path, &[("logits", &[4], &[1.0, 2.0, 3.0, 4.0])]);
         let error = read_features(&path).unwrap_err().to_string();
         assert!(error.ends_with("logits should be floats with two dimensions but is f32 [4]"), "{error}");

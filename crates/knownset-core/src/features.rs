@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::Preprocess;
@@ -83,6 +83,10 @@ pub struct Features {
     /// What a text tower said about the known set, by name (see [`crate::prompts`]): `[rows, d]` each, in the space
     /// of `embedding`.
     pub prompts: BTreeMap<String, Array2<f32>>,
+    /// What a recipe trained beside the head, by name (see [`crate::parts`]): constants of the network, as the head is.
+    pub parts: BTreeMap<String, Array2<f32>>,
+    /// `[n, 4, 4]` logits of a rotation head for the image turned by 0, 90, 180 and 270 degrees counter-clockwise.
+    pub rotations: Option<Array3<f32>>,
     /// Names of the K classes, in the order of the logits.
     pub class_names: Option<Vec<String>>,
     /// The network that made them.
@@ -116,10 +120,16 @@ pub enum FeaturesError {
         value: f32,
         /// Its row.
         row: usize,
-        /// Its column, counted through all patches of an image.
+        /// Its column, counted through all patches or turns of an image.
         column: usize,
         /// The id of that row, when there are ids.
         id: Option<String>,
+    },
+    /// Rotation logits that are not four for each of four turns.
+    #[error("rotations has shape {shape:?}, expected [n, 4, 4]: four logits for each of four turns")]
+    Rotations {
+        /// The shape found.
+        shape: Vec<usize>,
     },
     /// A label outside −1…K−1.
     #[error("label {label} in row {row} is outside -1..{classes}")]
@@ -180,9 +190,10 @@ impl Features {
         let logits = self.logits.as_ref().map(|a| shaped("logits", a.shape()));
         let embedding = self.embedding.as_ref().map(|a| shaped("embedding", a.shape()));
         let patches = self.patches.as_ref().map(|a| shaped("patches", a.shape()));
+        let rotations = self.rotations.as_ref().map(|a| shaped("rotations", a.shape()));
         let labels = self.labels.as_ref().map(|a| shaped("labels", a.shape()));
         let ids = (!self.ids.is_empty()).then(|| shaped("ids", &[self.ids.len()]));
-        let rows: Vec<_> = [&logits, &embedding, &patches, &labels, &ids].into_iter().flatten().collect();
+        let rows: Vec<_> = [&logits, &embedding, &patches, &rotations, &labels, &ids].into_iter().flatten().collect();
         for pair in rows.windows(2) {
             agree(pair[0], 0, pair[1], 0)?;
         }
@@ -195,16 +206,17 @@ impl Features {
             if let Some(embedding) = &embedding {
                 agree(&weight, 1, embedding, 1)?;
             }
-            finite("head.weight", head.weight.view(), &[])?;
-            finite("head.bias", head.bias.view().insert_axis(Axis(0)), &[])?;
+            finite_rows("head.weight", head.weight.view(), &[])?;
+            finite_rows("head.bias", head.bias.view().insert_axis(Axis(0)), &[])?;
         }
         self.check_spaces(logits.as_ref(), embedding.as_ref(), patches.as_ref())?;
+        self.check_parts()?;
         if let Some(names) = &self.class_names {
             agree(&shaped("class names", &[names.len()]), 0, &shaped("classes", &[self.classes()]), 0)?;
         }
         for (name, array) in [("logits", &self.logits), ("embedding", &self.embedding)] {
             if let Some(array) = array {
-                finite(name, array.view(), &self.ids)?;
+                finite_rows(name, array.view(), &self.ids)?;
             }
         }
         let classes = self.classes();
@@ -238,16 +250,12 @@ impl Features {
         }
         self.check_prompt_rows()?;
         if let Some(array) = &self.patches {
-            let bad = array.indexed_iter().find(|(_, value)| !value.is_finite());
-            if let Some(((row, patch, d), &value)) = bad {
-                let (array, column) = ("patches".into(), patch * array.len_of(Axis(2)) + d);
-                return Err(FeaturesError::NotFinite { array, value, row, column, id: self.ids.get(row).cloned() });
-            }
+            finite("patches", array.view(), &self.ids)?;
         }
-        self.prompts.iter().try_for_each(|(name, array)| finite(&array_name(name), array.view(), &[]))
+        self.prompts.iter().try_for_each(|(name, array)| finite_rows(&array_name(name), array.view(), &[]))
     }
 
-    /// The rows named, in that order; head, words, names and origin are kept.
+    /// The rows named, in that order; head, words, parts, names and origin are kept.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {
@@ -256,15 +264,17 @@ impl Features {
             logits: self.logits.as_ref().map(|logits| logits.select(Axis(0), rows)),
             embedding: self.embedding.as_ref().map(|embedding| embedding.select(Axis(0), rows)),
             patches: self.patches.as_ref().map(|patches| patches.select(Axis(0), rows)),
+            rotations: self.rotations.as_ref().map(|rotations| rotations.select(Axis(0), rows)),
             ..self.without_rows()
         }
     }
 
-    /// Head, words, names, origin and source alone.
+    /// Head, words, parts, names, origin and source alone.
     fn without_rows(&self) -> Self {
         Self {
             head: self.head.clone(),
             prompts: self.prompts.clone(),
+            parts: self.parts.clone(),
             class_names: self.class_names.clone(),
             origin: self.origin.clone(),
             source: self.source.clone(),
@@ -319,10 +329,17 @@ fn agree(left: &Shaped, left_axis: usize, right: &Shaped, right_axis: usize) -> 
     })
 }
 
-fn finite(array: &str, values: ArrayView2<'_, f32>, ids: &[String]) -> Result<(), FeaturesError> {
+/// [`finite`], of a matrix.
+pub(crate) fn finite_rows(array: &str, values: ArrayView2<'_, f32>, ids: &[String]) -> Result<(), FeaturesError> {
+    finite(array, values.insert_axis(Axis(1)), ids)
+}
+
+/// That every number is finite; the error counts columns through all of a row.
+pub(crate) fn finite(array: &str, values: ArrayView3<'_, f32>, ids: &[String]) -> Result<(), FeaturesError> {
     match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
         None => Ok(()),
-        Some(((row, column), &value)) => {
+        Some(((row, block, d), &value)) => {
+            let column = block * values.len_of(Axis(2)) + d;
             Err(FeaturesError::NotFinite { array: array.into(), value, row, column, id: ids.get(row).cloned() })
         }
     }

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod moments;
 pub mod neighbours;
 pub mod params;
+pub mod parts;
 mod preprocess;
 pub mod prompts;
 mod score_file;

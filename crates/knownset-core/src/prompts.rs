@@ -20,6 +20,8 @@ pub const OUTLIERS: &str = "outliers";
 pub const SHUFFLED: &str = "shuffled";
 /// `[K, d]`: the "no" of every class, from CLIPN's second text encoder.
 pub const DENIALS: &str = "denials";
+/// `[R * K, d]`: row r * K + k is class k in the r-th negative prompt that was learned from images (NegPrompt, LSN).
+pub const NEGATED: &str = "negated";
 /// `[V, d]`: words an image may turn out to show (ZOC).
 pub const CANDIDATES: &str = "candidates";
 
@@ -38,10 +40,10 @@ impl Features {
         self.prompts.get(CLASSES).map(Array2::nrows)
     }
 
-    /// That there are as many denials as classes, and a whole number of shuffled rounds.
+    /// That there are as many denials as classes, and a whole number of shuffled rounds and of negative prompts.
     pub(crate) fn check_prompt_rows(&self) -> Result<(), FeaturesError> {
         let Some(classes) = self.prompts.get(CLASSES) else { return Ok(()) };
-        for (name, whole) in [(DENIALS, false), (SHUFFLED, true)] {
+        for (name, whole) in [(DENIALS, false), (SHUFFLED, true), (NEGATED, true)] {
             let Some(array) = self.prompts.get(name) else { continue };
             let (rows, k) = (array.nrows(), classes.nrows());
             let fits = if whole && k > 0 { rows.is_multiple_of(k) } else { rows == k };
@@ -124,6 +126,8 @@ mod tests {
         assert_eq!(denials, "prompts.denials has shape [3, 2] but prompts.classes has shape [2, 2]");
         let shuffled = message(&|words| drop(words.prompts.insert(SHUFFLED.into(), three.clone())));
         assert_eq!(shuffled, "prompts.shuffled has shape [3, 2] but prompts.classes has shape [2, 2]");
+        let negated = message(&|words| drop(words.prompts.insert(NEGATED.into(), three.clone())));
+        assert_eq!(negated, "prompts.negated has shape [3, 2] but prompts.classes has shape [2, 2]");
         let wide = message(&|words| drop(words.prompts.insert(AGENTS.into(), Array2::ones((1, 3)))));
         assert_eq!(wide, "prompts.classes has shape [2, 2] but prompts.agents has shape [1, 3]");
         let embedding = message(&|words| words.embedding = Some(Array2::ones((4, 3))));

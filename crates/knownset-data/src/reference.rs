@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::corruptions::{self, Corrupted, Corruption, Severity};
-use crate::formats::{cifar, folder, imglist, mnist, world, zip};
+use crate::formats::{arrays, cifar, folder, imglist, mnist, world, zip};
 use crate::{DataError, ImageSource};
 
 /// One dataset format as users see it.
@@ -68,6 +68,12 @@ pub const DATASETS: &[DatasetEntry] = &[
         syntax: "mnist:PATH[#train|test]",
         doc: "MNIST and its kin in idx files, plain or .gz: a folder, or one images file",
         parse: |rest| with_split(rest).map(|(path, split)| Ok(DatasetRef::Mnist { path, split })),
+    },
+    DatasetEntry {
+        name: "arrays",
+        syntax: "arrays:FILE.npz",
+        doc: "u8 images [n, h, w, 3] or [n, h, w] and, if any, labels [n] of a generator's samples, by NumPy",
+        parse: |rest| Some(Ok(DatasetRef::Arrays { file: path(rest)? })),
     },
     DatasetEntry {
         name: "world",
@@ -159,6 +165,11 @@ pub enum DatasetRef {
         /// Which half; `None` is both, test first.
         split: Option<Split>,
     },
+    /// Images and labels in a NumPy archive.
+    Arrays {
+        /// The archive.
+        file: PathBuf,
+    },
     /// A bundled world.
     World {
         /// Its name.
@@ -190,6 +201,7 @@ impl DatasetRef {
             Self::Cifar100 { path, split } => Box::new(cifar::Cifar::open(name, cifar::Kind::Cifar100, path, *split)?),
             Self::ImgList { file, root } => Box::new(imglist::ImgList::open(name, file, root)?),
             Self::Mnist { path, split } => Box::new(mnist::Mnist::open(name, path, *split)?),
+            Self::Arrays { file } => Box::new(arrays::Arrays::open(name, file)?),
             Self::World { name: world, split } => {
                 Box::new(world::WorldImages::open(name, world, split.as_deref().unwrap_or_default())?)
             }
@@ -233,6 +245,7 @@ impl fmt::Display for DatasetRef {
             Self::Cifar100 { path, split: half } => write!(f, "cifar100:{}{}", path.display(), split(*half)),
             Self::ImgList { file, root } => write!(f, "imglist:{}@{}", file.display(), root.display()),
             Self::Mnist { path, split: half } => write!(f, "mnist:{}{}", path.display(), split(*half)),
+            Self::Arrays { file } => write!(f, "arrays:{}", file.display()),
             Self::World { name, split } => write!(f, "world:{name}{}", suffix(split.as_deref())),
             Self::Corrupt { corruption, severity, seed, of } => {
                 f.write_str(&corruptions::reference(corruption, *severity, *seed, of))
@@ -297,6 +310,7 @@ mod tests {
             "cifar100:d.tar.gz#test",
             "imglist:a@b.txt@/root",
             "mnist:m#test",
+            "arrays:a#b.npz",
             "world:sprites",
             "world:sprites#near",
             "corrupt:fog:3@world:sprites#test",

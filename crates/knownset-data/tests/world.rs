@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use knownset_data::world::{CLASSES, SIDE, SPLITS, Scene, SplitKind, World, WorldError, WorldSplit};
+use knownset_data::world::{CLASSES, SIDE, SPLITS, Scene, SplitInfo, SplitKind, World, WorldError, WorldSplit};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 fn open(split: &str) -> WorldSplit {
@@ -30,6 +31,11 @@ fn a_round(split: &WorldSplit) -> Vec<Scene> {
 /// The emoji a split shows.
 fn emoji(split: &str) -> BTreeSet<String> {
     a_round(&open(split)).into_iter().filter_map(|scene| scene.object).map(|object| object.codepoint).collect()
+}
+
+/// The splits that nothing may be learnt from.
+fn tested() -> impl Iterator<Item = &'static SplitInfo> {
+    SPLITS.iter().filter(|info| !["train", "captions", "synthetic", "outliers"].contains(&info.name))
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn classes_are_balanced_and_ids_sorted() {
         }
         assert_eq!(counts.len(), info.classes.len());
         let even = counts.values().all(|&n| n * info.classes.len() == info.images);
-        assert!(even || info.kind == SplitKind::Open, "{counts:?}");
+        assert!(even || [SplitKind::Open, SplitKind::Outliers].contains(&info.kind), "{counts:?}");
     }
 }
 
@@ -183,8 +189,8 @@ fn captions_vary_and_articles_agree() {
 fn captions_show_nothing_that_is_tested() {
     let captions = emoji("captions");
     assert!(captions.is_superset(&emoji("train")));
-    for info in SPLITS.iter().filter(|info| !["train", "captions"].contains(&info.name)) {
-        assert!(captions.is_disjoint(&emoji(info.name)), "captions share an emoji with {}", info.name);
+    for split in tested() {
+        assert!(captions.is_disjoint(&emoji(split.name)), "captions share an emoji with {}", split.name);
     }
     let drawings = |pack: &str| -> BTreeMap<Vec<u8>, String> {
         let path = format!("{}/assets/{pack}.zip", env!("CARGO_MANIFEST_DIR"));
@@ -202,6 +208,44 @@ fn captions_show_nothing_that_is_tested() {
     let twins: Vec<_> =
         drawings("open").into_iter().filter_map(|(bytes, name)| Some((name, sprites.get(&bytes)?))).collect();
     assert!(twins.is_empty(), "drawn alike: {twins:?}");
+}
+
+#[test]
+fn synthetic_images_show_what_train_shows_in_other_images() {
+    let drawings = |split: &str| -> BTreeSet<(String, String)> {
+        a_round(&open(split)).into_iter().filter_map(|s| s.object).map(|o| (o.codepoint, o.style)).collect()
+    };
+    assert_eq!(drawings("synthetic"), drawings("train"));
+    let images = |split: &str| -> BTreeSet<[u8; 32]> {
+        let split = open(split);
+        (0..split.len()).into_par_iter().map(|i| Sha256::digest(split.image(i).as_raw()).into()).collect()
+    };
+    let (train, synthetic) = (images("train"), images("synthetic"));
+    assert_eq!((train.len(), synthetic.len()), (4000, 10_000), "every image is another one");
+    assert!(train.is_disjoint(&synthetic));
+    for split in tested() {
+        assert!(emoji("synthetic").is_disjoint(&emoji(split.name)), "synthetic images show an emoji of {}", split.name);
+    }
+}
+
+/// The packs share no drawing either: see [`captions_show_nothing_that_is_tested`].
+#[test]
+fn outliers_show_nothing_that_is_known_or_tested() {
+    let outliers = open("outliers");
+    let shown = emoji("outliers");
+    assert!(shown.len() > 500 && shown.is_subset(&emoji("captions")));
+    assert!(shown.is_disjoint(&emoji("train")));
+    let classes: BTreeSet<&str> = outliers.info().classes.iter().copied().collect();
+    assert!(CLASSES.iter().all(|class| !classes.contains(class)));
+    for split in tested() {
+        assert!(shown.is_disjoint(&emoji(split.name)), "outliers share an emoji with {}", split.name);
+        let shared: Vec<_> = split.classes.iter().filter(|class| classes.contains(*class)).collect();
+        assert!(shared.is_empty(), "outliers share classes with {}: {shared:?}", split.name);
+    }
+    let groups: BTreeSet<String> =
+        a_round(&outliers).into_iter().filter_map(|scene| scene.object).map(|object| object.group).collect();
+    assert!(!groups.contains("sign") && !groups.contains("face"), "{groups:?}");
+    assert!((0..outliers.len()).all(|i| outliers.label(i) == -1));
 }
 
 /// Every open emoji's caption: articles agree ("an hourglass", "scissors"), and letters are plain.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use knownset_core::calibration::Calibration;
+use knownset_core::parts::TURNS;
 use knownset_core::state::{DetectorFile, DetectorFileError, DetectorHeader, StateError, VERSION};
 use knownset_core::{Features, Origin, OriginMismatch};
 use ndarray::{Array, Array2, Array3, Axis, CowArray, Dimension, Ix2, Ix3, RemoveAxis};
@@ -32,6 +33,7 @@ pub(crate) struct Arrays<'a> {
     pub(crate) logits: CowArray<'a, f32, Ix2>,
     pub(crate) embedding: CowArray<'a, f32, Ix2>,
     pub(crate) patches: CowArray<'a, f32, Ix3>,
+    pub(crate) rotations: CowArray<'a, f32, Ix3>,
 }
 
 /// Features that a detector cannot score.
@@ -73,6 +75,14 @@ pub enum ScoreError {
         patches: usize,
         /// Rows of the embedding.
         embedding: usize,
+    },
+    /// Rotations of another number of images.
+    #[error("`rotations` has {rotations} rows but there are {rows} images")]
+    RotationRows {
+        /// Rows of the rotations.
+        rotations: usize,
+        /// Images.
+        rows: usize,
     },
     /// Two sets of images that cannot be mixed into one stream.
     #[error("the images of one set have {one} patches each, those of the other {other}")]
@@ -146,6 +156,9 @@ impl Fitted {
     pub fn fit(chosen: &Chosen, input: &FitInput<'_>) -> Result<Self, FitError> {
         let (entry, train) = (chosen.entry(), input.train());
         let needs = entry.info.needs;
+        if let (Some(recipe), Some(array)) = (needs.recipe, needs.absent(train)) {
+            return Err(FitError::NotOfRecipe { array, recipe });
+        }
         let widths = Widths {
             logits: if needs.logits { input.logits()?.ncols() } else { 0 },
             embedding: if !needs.embedding {
@@ -202,13 +215,22 @@ impl Fitted {
         } else {
             CowArray::from(Array3::zeros((n, 0, 0)))
         };
+        let rotations = if needs.rotations {
+            let four = features.rotations.as_ref().filter(|rotations| rotations.len_of(Axis(1)) == TURNS);
+            self.read("rotations", four, TURNS, features)?
+        } else {
+            CowArray::from(Array3::zeros((n, 0, 0)))
+        };
         if needs.logits && needs.embedding && logits.nrows() != embedding.nrows() {
             return Err(ScoreError::Rows { logits: logits.nrows(), embedding: embedding.nrows() });
         }
         if needs.patches && patches.len_of(Axis(0)) != embedding.nrows() {
             return Err(ScoreError::PatchRows { patches: patches.len_of(Axis(0)), embedding: embedding.nrows() });
         }
-        Ok(Arrays { logits, embedding, patches })
+        if needs.rotations && rotations.len_of(Axis(0)) != n {
+            return Err(ScoreError::RotationRows { rotations: rotations.len_of(Axis(0)), rows: n });
+        }
+        Ok(Arrays { logits, embedding, patches, rotations })
     }
 
     /// Scores of checked arrays; `id` names a row in an error.
@@ -217,8 +239,13 @@ impl Fitted {
         arrays: &Arrays<'_>,
         id: impl Fn(usize) -> String,
     ) -> Result<Vec<f64>, ScoreError> {
-        let (logits, embedding, patches) = (arrays.logits.view(), arrays.embedding.view(), arrays.patches.view());
-        let scores = self.scorer.score(&Batch { logits, embedding, patches });
+        let Arrays { logits, embedding, patches, rotations } = arrays;
+        let scores = self.scorer.score(&Batch {
+            logits: logits.view(),
+            embedding: embedding.view(),
+            patches: patches.view(),
+            rotations: rotations.view(),
+        });
         let detector = self.info().name;
         match scores.iter().position(|score| !score.is_finite()) {
             None => Ok(scores),

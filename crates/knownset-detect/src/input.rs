@@ -54,6 +54,34 @@ pub enum FitError {
         /// Their name.
         name: &'static str,
     },
+    /// What comes of a recipe is not there.
+    #[error("needs `{array}`, which only networks trained with `--recipe {recipe}` have; the training features do not")]
+    NotOfRecipe {
+        /// The array.
+        array: String,
+        /// The recipe.
+        recipe: &'static str,
+    },
+    /// A part of a shape that does not fit the other arrays.
+    #[error("`parts.{name}` has shape {shape:?}, expected {expected}")]
+    PartShape {
+        /// Its name.
+        name: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What was expected.
+        expected: String,
+    },
+    /// A part that holds a number without a meaning.
+    #[error("`parts.{name}` holds {value}, expected {expected}")]
+    PartValue {
+        /// Its name.
+        name: &'static str,
+        /// The number.
+        value: f32,
+        /// What was expected.
+        expected: String,
+    },
     /// Text features without a row, where at least one is needed.
     #[error("`prompts.{name}` has no row")]
     EmptyPrompts {
@@ -200,6 +228,26 @@ impl<'a> FitInput<'a> {
     /// `[rows, d]` text features of that name, as they were given.
     pub fn prompts(&self, name: &'static str) -> Result<&Array2<f32>, FitError> {
         self.train.prompts.get(name).ok_or(FitError::NoPrompts { name })
+    }
+
+    /// What a recipe trained under that name: so many rows, any number from one up where that is not settled, and columns.
+    pub(crate) fn part(
+        &self,
+        name: &'static str,
+        rows: Option<usize>,
+        columns: usize,
+    ) -> Result<&Array2<f32>, FitError> {
+        let part = self.train.parts.get(name).ok_or(FitError::Missing { array: name, set: "training" })?;
+        if part.dim() == (rows.unwrap_or(part.nrows().max(1)), columns) {
+            return Ok(part);
+        }
+        let rows = rows.map_or_else(|| "1 or more".to_owned(), |rows| rows.to_string());
+        Err(FitError::PartShape { name, shape: part.shape().to_vec(), expected: format!("[{rows}, {columns}]") })
+    }
+
+    /// The single number under that name.
+    pub(crate) fn number(&self, name: &'static str) -> Result<f32, FitError> {
+        Ok(self.part(name, Some(1), 1)?[(0, 0)])
     }
 
     /// d, the number of columns of the embeddings of images that the words are compared with.

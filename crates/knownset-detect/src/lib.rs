@@ -23,6 +23,7 @@ mod detectors;
 mod fitted;
 mod grouped;
 mod input;
+mod linear;
 pub mod mining;
 mod registry;
 mod rows;

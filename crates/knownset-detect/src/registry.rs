@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use knownset_core::Features;
 use serde_json::{Map, Value};
 
 use crate::detectors as d;
@@ -29,6 +30,19 @@ pub static DETECTORS: &[&Entry] = &[
     &d::ash_s::ENTRY,
     &d::scale::ENTRY,
     &d::dice::ENTRY,
+    &d::conf_branch::ENTRY,
+    &d::mcd::ENTRY,
+    &d::g_odin::ENTRY,
+    &d::weighted_ebo::ENTRY,
+    &d::cider::CIDER,
+    &d::cider::NPOS,
+    &d::rot_pred::ENTRY,
+    &d::rts::ENTRY,
+    &d::t2fnorm::ENTRY,
+    &d::kplus1::MSP_ENTRY,
+    &d::kplus1::ENERGY_ENTRY,
+    &d::kplus1::MAX_LOGIT_ENTRY,
+    &d::tagood::ENTRY,
     &d::mcm::ENTRY,
     &d::gl_mcm::ENTRY,
     &d::neglabel::ENTRY,
@@ -38,6 +52,8 @@ pub static DETECTORS: &[&Entry] = &[
     &d::eoe::ENTRY,
     &d::clipn::ENTRY,
     &d::candidate_words::ENTRY,
+    &d::negprompt::ENTRY,
+    &d::lsn::ENTRY,
     &d::adaneg::ENTRY,
     &d::oodd::ENTRY,
 ];
@@ -49,6 +65,8 @@ pub struct Chosen {
     spec: Box<dyn Spec>,
     params: Value,
     label: String,
+    /// Whether it may be left out where what it reads of a recipe is not there.
+    optional: bool,
 }
 
 /// A choice of detectors that cannot be followed.
@@ -110,6 +128,9 @@ fn normal(name: &str) -> String {
 /// detector that reads only what a backbone says about images, `zero-shot` for every one that also reads words
 /// ([`Needs::prompts`](crate::Needs::prompts)). Values are JSON; what is not, is a string.
 ///
+/// Detectors of a recipe are in `all` where their network can be told by what it says: [`Chosen::applies`] is false for
+/// them on features of another. `cider` and `npos`, which are `knn` on any network, have to be named.
+///
 /// ```
 /// let chosen = knownset_detect::select("msp,knn:k=10")?;
 /// assert_eq!(chosen[1].to_string(), "knn:k=10");
@@ -127,8 +148,10 @@ pub fn select(text: &str) -> Result<Vec<Chosen>, SelectError> {
                 continue;
             }
         };
-        for &entry in DETECTORS.iter().filter(|entry| entry.info.needs.prompts.is_empty() != in_words) {
-            chosen.push(Chosen::new(entry, &Value::Null)?);
+        let needs = |entry: &Entry| entry.info.needs;
+        let told = |entry: &Entry| needs(entry).recipe.is_none() || needs(entry).reads_recipe();
+        for &entry in DETECTORS.iter().filter(|entry| needs(entry).prompts.is_empty() != in_words && told(entry)) {
+            chosen.push(Chosen { optional: true, ..Chosen::new(entry, &Value::Null)? });
         }
     }
     if chosen.is_empty() { Err(SelectError::Nothing) } else { Ok(chosen) }
@@ -146,7 +169,7 @@ impl Chosen {
         };
         let (spec, params) =
             (entry.spec)(params).map_err(|source| SelectError::Params { name: entry.info.name, source })?;
-        Ok(Self { entry, spec, params, label })
+        Ok(Self { entry, spec, params, label, optional: false })
     }
 
     fn parse(text: &str) -> Result<Self, SelectError> {
@@ -166,6 +189,12 @@ impl Chosen {
     /// The detector.
     pub fn entry(&self) -> &'static Entry {
         self.entry
+    }
+
+    /// Whether it should be fitted on these features: not where it is one of `all`, but its recipe's network did not make
+    /// them. One that was named applies always, and then names what it misses.
+    pub fn applies(&self, train: &Features) -> bool {
+        !self.optional || self.entry.info.needs.absent(train).is_none()
     }
 
     /// Every parameter, defaults filled in.
@@ -188,6 +217,8 @@ impl fmt::Display for Chosen {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use ndarray::array;
 
     use super::*;
     use crate::spec::Information;
@@ -233,6 +264,8 @@ mod tests {
             ("oodd", "test-stream"),
             ("eoe", "ood-hint"),
             ("clipn", "other-weights"),
+            ("negprompt", "few-shot"),
+            ("lsn", "few-shot"),
         ] {
             assert_eq!(told(name), expected, "{name}");
         }
@@ -252,7 +285,15 @@ mod tests {
     #[test]
     fn choices_are_parsed_and_wrong_ones_are_refused() {
         let (all, zero_shot) = (select("all").unwrap(), select("zero-shot").unwrap());
-        assert_eq!((all.len(), zero_shot.len()), (20, DETECTORS.len() - 20));
+        assert_eq!((all.len(), zero_shot.len()), (20 + 11, DETECTORS.len() - 20 - 13));
+        let plain = Features { logits: Some(array![[1.0, 2.0]]), ..Features::default() };
+        assert_eq!(all.iter().filter(|chosen| chosen.applies(&plain)).count(), 20);
+        assert!(select("conf-branch").unwrap()[0].applies(&plain));
+        let parts = [("rts.weight", array![[1.0]]), ("rts.bias", array![[1.0]])];
+        let rts = Features { parts: parts.map(|(name, part)| (name.into(), part)).into(), ..plain };
+        let names: Vec<_> =
+            all.iter().filter(|chosen| chosen.applies(&rts)).skip(20).map(ToString::to_string).collect();
+        assert_eq!(names, ["rts"]);
         assert!(all.iter().all(|chosen| chosen.entry().info.needs.prompts.is_empty()));
         assert!(zero_shot.iter().all(|chosen| chosen.entry().info.needs.prompts.contains(&"classes")));
         assert!(matches!(select(" , "), Err(SelectError::Nothing)));

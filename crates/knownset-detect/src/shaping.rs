@@ -1,34 +1,19 @@
 //! The classifier's head on shaped embeddings, as ReAct, ASH-S, SCALE and DICE use it.
 
-use knownset_core::Head;
 use knownset_core::linalg::project;
-use knownset_core::state::{State, StateError};
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::ArrayView2;
 
+use crate::linear::Linear;
 use crate::rows::{log_sum_exp, map_blocks};
-use crate::spec::{ParamError, require, shaped};
+use crate::spec::{ParamError, require};
 
-/// A last layer in the layout that scoring wants.
-#[derive(Debug)]
-pub(crate) struct EnergyHead {
-    /// `[d, K]`.
-    weight: Array2<f64>,
-    /// `[K]`.
-    bias: Array1<f64>,
-}
-
-impl EnergyHead {
-    pub(crate) fn new(head: &Head) -> Self {
-        Self::from_f64(head.weight.t().mapv(f64::from), head.bias.mapv(f64::from))
-    }
-
-    /// From `[d, K]` weights.
-    pub(crate) fn from_f64(weight: Array2<f64>, bias: Array1<f64>) -> Self {
-        Self { weight: weight.as_standard_layout().into_owned(), bias }
-    }
-
+impl Linear {
     /// log Σ_c exp(s · W_c f' + b_c) of each row, where `shape` turns f into f' in place and returns s.
-    pub(crate) fn score(&self, rows: ArrayView2<'_, f32>, shape: impl Fn(&mut [f32]) -> f64 + Sync + Send) -> Vec<f64> {
+    pub(crate) fn energy(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        shape: impl Fn(&mut [f32]) -> f64 + Sync + Send,
+    ) -> Vec<f64> {
         map_blocks(rows, |rows| {
             let mut rows = rows.to_owned();
             let factors: Vec<f64> =
@@ -39,16 +24,6 @@ impl EnergyHead {
             };
             logits.outer_iter().zip(factors).map(energy).collect()
         })
-    }
-
-    pub(crate) fn state(&self) -> State {
-        State::new().with("weight", self.weight.clone()).with("bias", self.bias.clone())
-    }
-
-    pub(crate) fn load(state: &State, width: usize) -> Result<Self, StateError> {
-        let bias: Array1<f64> = state.f64("bias")?;
-        let weight = shaped("weight", state.f64("weight")?, &[width, bias.len()])?;
-        Ok(Self::from_f64(weight, bias))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use knownset_core::Features;
 use knownset_core::state::{State, StateError};
 use ndarray::{Array, ArrayView2, ArrayView3, Dimension};
 use serde::Serialize;
@@ -65,7 +66,7 @@ pub enum Information {
     OtherWeights,
 }
 
-/// What a detector reads of the known set; `logits`, `embedding` and `patches` also of what it scores.
+/// What a detector reads of the known set; `logits`, `embedding`, `patches` and `rotations` also of what it scores.
 ///
 /// One that reads `prompts` takes the known set from words: it is fitted without any image, and `embedding` and
 /// `patches` are read only of what it scores.
@@ -84,12 +85,39 @@ pub struct Needs {
     pub patches: bool,
     /// Text features, by their names in [`knownset_core::prompts`].
     pub prompts: &'static [&'static str],
+    /// What a recipe trained beside the head, by their names in [`knownset_core::parts`].
+    pub parts: &'static [&'static str],
+    /// What a rotation head says of the image and its turned copies.
+    pub rotations: bool,
+    /// The recipe whose networks it is for; any network will do where none is named.
+    pub recipe: Option<&'static str>,
 }
 
 impl Needs {
     /// No array.
-    pub const NONE: Self =
-        Self { logits: false, embedding: false, head: false, labels: false, patches: false, prompts: &[] };
+    pub const NONE: Self = Self {
+        logits: false,
+        embedding: false,
+        head: false,
+        labels: false,
+        patches: false,
+        prompts: &[],
+        parts: &[],
+        rotations: false,
+        recipe: None,
+    };
+
+    /// Whether it reads what only networks of its recipe say.
+    pub(crate) fn reads_recipe(&self) -> bool {
+        !self.parts.is_empty() || self.rotations
+    }
+
+    /// The first array of those that come of a recipe which the features do not have, as files call it.
+    pub(crate) fn absent(&self, features: &Features) -> Option<String> {
+        let part = self.parts.iter().find(|&&name| !features.parts.contains_key(name));
+        let rotations = self.rotations && features.rotations.is_none();
+        part.map(|name| format!("parts.{name}")).or_else(|| rotations.then(|| "rotations".into()))
+    }
 }
 
 /// One parameter.
@@ -146,6 +174,8 @@ pub struct Batch<'a> {
     pub embedding: ArrayView2<'a, f32>,
     /// `[n, P, d]`, P at least 1 where the detector needs them.
     pub patches: ArrayView3<'a, f32>,
+    /// `[n, 4, 4]`: logits by turn.
+    pub rotations: ArrayView3<'a, f32>,
 }
 
 /// Parameters that cannot be used.
@@ -197,6 +227,7 @@ pub(crate) fn shaped<T, D: Dimension>(
 /// Scores of rows, for the detectors' own tests.
 #[cfg(test)]
 pub(crate) fn scores(scorer: &dyn Scorer, logits: &ndarray::Array2<f32>, embedding: &ndarray::Array2<f32>) -> Vec<f64> {
-    let patches = ndarray::Array3::zeros((embedding.nrows(), 0, 0));
-    scorer.score(&Batch { logits: logits.view(), embedding: embedding.view(), patches: patches.view() })
+    let none = ndarray::Array3::zeros((embedding.nrows(), 0, 0));
+    let (patches, rotations) = (none.view(), none.view());
+    scorer.score(&Batch { logits: logits.view(), embedding: embedding.view(), patches, rotations })
 }

@@ -114,6 +114,7 @@ impl Fitted {
             logits: mix(&one.logits, &other.logits, &order),
             embedding: mix(&one.embedding, &other.embedding, &order),
             patches: mix(&one.patches, &other.patches, &order),
+            rotations: mix(&one.rotations, &other.rotations, &order),
         };
         let name = |row: usize| match order[row].checked_sub(id.len()) {
             None => id.id(order[row]),

@@ -1,8 +1,10 @@
 //! Backbones ready to run: images in, logits and embedding out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use knownset_core::parts::TURNS;
 use knownset_core::{Head, Origin, Preprocess};
 use ndarray::{Array1, Array2, Array3, ArrayView4, Axis};
 use rayon::prelude::*;
@@ -10,7 +12,8 @@ use rayon::prelude::*;
 use crate::backbones::{Architecture, BackboneEntry, find};
 use crate::error::NnError;
 use crate::inference::{FrozenResNet, Scratch};
-use crate::network::{Mismatch, ResNet, Vit, load};
+use crate::network::{ConvNet, Mismatch, ResNet, Vit, load_beside_parts};
+use crate::parts::{parts, rotation_head, turned};
 use crate::weights::Weights;
 
 /// Images a thread gives a transformer at a time. Results do not depend on it; small batches stay in the cache.
@@ -25,6 +28,9 @@ pub struct Output {
     pub embedding: Array2<f32>,
     /// `[n, P, d]` features of the patches, from networks that were asked for them.
     pub patches: Option<Array3<f32>>,
+    /// `[n, 4, 4]` logits of the rotation head for the image turned by 0, 90, 180 and 270 degrees counter-clockwise, from
+    /// networks that have one.
+    pub rotations: Option<Array3<f32>>,
 }
 
 /// A frozen network.
@@ -49,6 +55,16 @@ pub trait Backbone: Send + Sync {
     /// Number P of patches whose features are given, if they are.
     fn patches(&self) -> Option<usize> {
         None
+    }
+
+    /// What a recipe trained beside the head, by name (see [`knownset_core::parts`]).
+    fn parts(&self) -> BTreeMap<String, Array2<f32>> {
+        BTreeMap::new()
+    }
+
+    /// Whether it tells how images are turned.
+    fn rotates(&self) -> bool {
+        false
     }
 }
 
@@ -84,27 +100,35 @@ pub(crate) fn assemble(entry: &'static BackboneEntry, weights: &Weights) -> Resu
     })
 }
 
-/// The network of an entry with these weights, for inference on the CPU. K is read from the head's shape.
+/// The network of an entry with these weights, for inference on the CPU. K is read from the head's shape; tensors called
+/// `recipe.NAME` become its parts.
 pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dyn Backbone>, NnError> {
     let device = Device::flex();
     let named = entry.architecture.head().ok_or(NnError::Towers { backbone: entry.name })?;
     let head = head(named, weights)?;
+    let parts = parts(weights)?;
+    let rotation = rotation_head(&parts, head.weight.ncols(), weights)?;
     let classes = head.bias.len();
     let mismatch = |mismatch: Mismatch| NnError::Mismatch { backbone: entry.name, mismatch: Box::new(mismatch) };
     let network = match entry.architecture {
         Architecture::ResNet(spec) => {
-            let network = load(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?;
+            let network = load_beside_parts(ResNet::new(spec, classes, &device), weights).map_err(mismatch)?;
             Network::ResNet(FrozenResNet::new(&network))
         }
         Architecture::Vit(spec) => {
-            Network::Vit(Box::new(load(Vit::new(spec, classes, &device), weights).map_err(mismatch)?))
+            let network = load_beside_parts(Vit::new(spec, classes, &device), weights).map_err(mismatch)?;
+            Network::Vit(Box::new(network))
+        }
+        Architecture::ConvNet => {
+            let network = load_beside_parts(ConvNet::new(classes, &device), weights).map_err(mismatch)?;
+            Network::ConvNet(Box::new(network))
         }
         Architecture::Clip => return Err(NnError::Towers { backbone: entry.name }),
     };
-    Ok(Box::new(Frozen { network, head }))
+    Ok(Box::new(Frozen { network, head, parts, rotation }))
 }
 
-/// The last layer as stored; without one, an empty one for [`load`] to miss.
+/// The last layer as stored; without one, an empty one for [`load_beside_parts`] to miss.
 fn head(layer: &str, weights: &Weights) -> Result<Head, NnError> {
     let name = format!("{layer}.weight");
     let shape = weights.get(&name).map_or(vec![1, 1], |tensor| tensor.shape.clone());
@@ -123,6 +147,7 @@ fn head(layer: &str, weights: &Weights) -> Result<Head, NnError> {
 enum Network {
     ResNet(FrozenResNet),
     Vit(Box<Vit>),
+    ConvNet(Box<ConvNet>),
 }
 
 impl Network {
@@ -135,33 +160,55 @@ impl Network {
                     images.into_par_iter().map_init(Scratch::default, |scratch, image| network.embed(image, scratch));
                 rows.flatten_iter().collect()
             }
-            Self::Vit(network) => {
-                let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), CHUNK).collect();
-                chunks.into_par_iter().flat_map_iter(|images| embed(network, &images)).collect()
-            }
+            Self::Vit(network) => in_chunks(batch, CHUNK, |images| network.embed(images)),
+            // Its linear layer over several images would take another path, and round otherwise, than over one.
+            Self::ConvNet(network) => in_chunks(batch, 1, |images| network.embed(images)),
         }
     }
 }
 
-/// One thread's share of a batch.
-fn embed(network: &Vit, images: &ArrayView4<'_, f32>) -> Vec<f32> {
-    let (n, channels, height, width) = images.dim();
-    let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
-    network.embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect()
+/// A batch in shares of `size` images, each by one thread.
+fn in_chunks(batch: ArrayView4<'_, f32>, size: usize, embed: impl Fn(Tensor<4>) -> Tensor<2> + Sync) -> Vec<f32> {
+    let chunks: Vec<_> = batch.axis_chunks_iter(Axis(0), size).collect();
+    let rows = chunks.into_par_iter().flat_map_iter(|images| {
+        let (n, channels, height, width) = images.dim();
+        let data = TensorData::new(images.iter().copied().collect::<Vec<_>>(), [n, channels, height, width]);
+        embed(Tensor::from_data(data, &Device::flex())).into_data().iter::<f32>().collect::<Vec<f32>>()
+    });
+    rows.collect()
 }
 
 struct Frozen {
     network: Network,
     head: Head,
+    parts: BTreeMap<String, Array2<f32>>,
+    /// Of the parts, when they have one.
+    rotation: Option<Head>,
+}
+
+impl Frozen {
+    fn embed(&self, batch: ArrayView4<'_, f32>) -> Array2<f32> {
+        let shape = (batch.len_of(Axis(0)), self.head.weight.ncols());
+        Array2::from_shape_vec(shape, self.network.embed(batch)).expect("the network's width is its head's")
+    }
+
+    /// What `head` says of the images, whose embedding is known, and of their turned copies.
+    fn rotations(&self, head: &Head, batch: ArrayView4<'_, f32>, embedding: &Array2<f32>) -> Array3<f32> {
+        let mut all = Array3::zeros((embedding.nrows(), TURNS, TURNS));
+        all.index_axis_mut(Axis(1), 0).assign(&logits(head, embedding));
+        for quarters in 1..TURNS {
+            let embedding = self.embed(turned(batch, quarters));
+            all.index_axis_mut(Axis(1), quarters).assign(&logits(head, &embedding));
+        }
+        all
+    }
 }
 
 impl Backbone for Frozen {
     fn forward(&self, batch: ArrayView4<'_, f32>) -> Output {
-        let (n, width) = (batch.len_of(Axis(0)), self.head.weight.ncols());
-        let embedding =
-            Array2::from_shape_vec((n, width), self.network.embed(batch)).expect("the network's width is its head's");
-        let logits = logits(&self.head, &embedding);
-        Output { logits: Some(logits), embedding, patches: None }
+        let embedding = self.embed(batch);
+        let rotations = self.rotation.as_ref().map(|head| self.rotations(head, batch, &embedding));
+        Output { logits: Some(logits(&self.head, &embedding)), embedding, patches: None, rotations }
     }
 
     fn head(&self) -> Option<Head> {
@@ -174,6 +221,14 @@ impl Backbone for Frozen {
 
     fn width(&self) -> usize {
         self.head.weight.ncols()
+    }
+
+    fn parts(&self) -> BTreeMap<String, Array2<f32>> {
+        self.parts.clone()
+    }
+
+    fn rotates(&self) -> bool {
+        self.rotation.is_some()
     }
 }
 

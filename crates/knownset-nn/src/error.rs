@@ -40,6 +40,28 @@ pub enum NnError {
         /// All differences.
         mismatch: Box<Mismatch>,
     },
+    /// A recipe's tensor of a shape that cannot be used.
+    #[error("{}recipe.{name} has shape {shape:?}, expected {expected}", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    Part {
+        /// The file, if the weights came from one.
+        path: Option<PathBuf>,
+        /// The part.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What was expected.
+        expected: String,
+    },
+    /// A recipe's tensor without the one that belongs to it.
+    #[error("{}recipe.{present} is there but recipe.{absent} is not", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    HalfPart {
+        /// The file, if the weights came from one.
+        path: Option<PathBuf>,
+        /// The part that is there.
+        present: &'static str,
+        /// The part that is not.
+        absent: &'static str,
+    },
     /// A head without classes.
     #[error("{}the head {head} has shape {shape:?}, expected [classes, features] with at least one class", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
     Head {

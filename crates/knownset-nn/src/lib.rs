@@ -8,6 +8,7 @@ mod error;
 pub mod extract;
 mod inference;
 pub mod network;
+mod parts;
 pub mod tokenizer;
 pub mod weights;
 
@@ -15,4 +16,5 @@ pub use backbone::{Backbone, LoadedBackbone, Output, frozen, load_backbone};
 pub use backbones::{Architecture, BACKBONES, BackboneEntry, find};
 pub use bundled::{is_bundled, load_bundled};
 pub use error::NnError;
+pub use parts::{RECIPE_PREFIX, parts};
 pub use weights::{HostTensor, Weights, WeightsError};

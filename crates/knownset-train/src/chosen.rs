@@ -40,6 +40,12 @@ pub enum ChooseError {
         /// The recipe.
         name: &'static str,
     },
+    /// A recipe that learns something else.
+    #[error("the recipe `{name}` learns no prompts")]
+    NoPrompts {
+        /// The recipe.
+        name: &'static str,
+    },
     /// Parameters the recipe refuses.
     #[error("bad parameters for `{name}`")]
     Params {
@@ -126,7 +132,7 @@ impl fmt::Display for Chosen {
     }
 }
 
-fn written(name: &str, params: &Map<String, Value>) -> String {
+pub(crate) fn written(name: &str, params: &Map<String, Value>) -> String {
     params.iter().fold(name.to_owned(), |label, (key, value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         format!("{label}:{key}={value}")

@@ -23,6 +23,8 @@ const VALIDATION_BATCH: usize = 64;
 /// Streams of augmentation of synthetic pictures and outliers begin here; real ones begin at 0.
 const SYNTHETIC_STREAMS: usize = 1 << 40;
 const OUTLIER_STREAMS: usize = 1 << 41;
+/// Told apart from the seed of everything else that is drawn for a step.
+const MIXING: u64 = 0x4d49_5845;
 /// A picture's views have streams this far apart.
 const VIEW_STREAMS: usize = 1 << 42;
 
@@ -85,7 +87,7 @@ struct Run<'a, R> {
 
 /// The pictures of one step from one source.
 #[derive(Default)]
-struct Views {
+struct Pixels {
     /// Each view's normalised values, one picture after the other.
     values: Vec<Vec<f32>>,
     labels: Vec<usize>,
@@ -93,9 +95,9 @@ struct Views {
 
 /// The pictures of one step.
 struct Loaded {
-    known: Views,
-    synthetic: Views,
-    outliers: Views,
+    known: Pixels,
+    synthetic: Pixels,
+    outliers: Pixels,
 }
 
 impl<R: Recipe> Objective for Run<'_, R> {
@@ -141,14 +143,14 @@ impl<R: Recipe> Objective for Run<'_, R> {
         let mut known = self.views(&indices.known, 0, epoch, &|index| data.picture(index))?;
         known.labels = indices.known.iter().map(|&index| data.label(index)).collect();
         let synthetic = match synthetic {
-            None => Views::default(),
-            Some(data) => Views {
+            None => Pixels::default(),
+            Some(data) => Pixels {
                 labels: indices.synthetic.iter().map(|&index| data.label(index)).collect(),
                 ..self.views(&indices.synthetic, SYNTHETIC_STREAMS, epoch, &|index| data.picture(index))?
             },
         };
         let outliers = match outliers {
-            None => Views::default(),
+            None => Pixels::default(),
             Some(data) => self.views(&indices.outliers, OUTLIER_STREAMS, epoch, &|index| data.picture(index))?,
         };
         Ok(Loaded { known, synthetic, outliers })
@@ -157,7 +159,7 @@ impl<R: Recipe> Objective for Run<'_, R> {
     fn step(&self, network: &mut Self::Network, loaded: Loaded, moment: &Moment, device: &Device) -> Step {
         let Loaded { known, synthetic, outliers } = loaded;
         let outliers = self.tensors(outliers.values, device);
-        let batch = |views: Views| Batch {
+        let batch = |views: Pixels| Batch {
             labels: views.labels,
             views: self.tensors(views.values, device),
             outliers: outliers.clone(),
@@ -251,43 +253,45 @@ impl<R: Recipe> Run<'_, R> {
         streams: usize,
         epoch: usize,
         picture: &(dyn Fn(usize) -> Result<Vec<f32>, String> + Sync),
-    ) -> Result<Views, String> {
+    ) -> Result<Pixels, String> {
         let spec = &self.task.backbone.preprocess;
+        let side = spec.size as usize;
         let changes = self.recipe.views(self.task.augment);
-        // A picture that an epoch sees twice is changed in another way each time.
         let make = |(place, &index): (usize, &usize)| -> Result<Vec<Vec<f32>>, String> {
-            let picture = picture(index)?;
-            let views = changes.iter().enumerate().map(|(view, augment)| {
+            let random = |view: usize| {
                 let mut random = stream(self.seed, epoch, streams + view * VIEW_STREAMS + index);
-                if streams > 0 {
-                    random.set_word_pos((place as u128) << 32);
-                }
-                normalised(augment.apply(picture.clone(), spec.size as usize, &mut random), spec)
-            });
-            Ok(views.collect())
+                // A picture that an epoch sees twice is changed in another way each time.
+                random.set_word_pos((place as u128) << 32);
+                random
+            };
+            let shared = changes.once.apply(picture(index)?, side, &mut random(0));
+            let views = changes.each.iter().enumerate();
+            let views = views.map(|(view, own)| own.apply(shared.clone(), side, &mut random(view + 1)));
+            Ok(views.map(|view| normalised(view, spec)).collect())
         };
-        let pictures: Result<Vec<_>, String> = indices.par_iter().enumerate().map(|(i, x)| make((i, x))).collect();
-        let mut values = vec![Vec::new(); changes.len()];
+        let pictures: Result<Vec<_>, String> = indices.par_iter().enumerate().map(make).collect();
+        let mut values = vec![Vec::new(); changes.each.len()];
         for picture in pictures? {
             values.iter_mut().zip(picture).for_each(|(all, one)| all.extend(one));
         }
-        Ok(Views { values, labels: Vec::new() })
+        Ok(Pixels { values, labels: Vec::new() })
     }
 
     /// Real and synthetic pictures as one batch, in an order by chance.
-    fn mixed(&self, known: Views, synthetic: Views, moment: &Moment) -> Views {
+    fn mixed(&self, known: Pixels, synthetic: Pixels, moment: &Moment) -> Pixels {
         if synthetic.labels.is_empty() {
             return known;
         }
         let plane = 3 * (self.task.backbone.preprocess.size as usize).pow(2);
         let labels: Vec<usize> = known.labels.into_iter().chain(synthetic.labels).collect();
         let mut order: Vec<usize> = (0..labels.len()).collect();
-        order.shuffle(&mut moment.random());
+        // Not the numbers a recipe draws in this step, lest what it draws depends on where a picture comes from.
+        order.shuffle(&mut stream(moment.seed ^ MIXING, moment.epoch, moment.step));
         let values = known.values.into_iter().zip(synthetic.values).map(|(mut known, synthetic)| {
             known.extend(synthetic);
             order.iter().flat_map(|&place| &known[place * plane..(place + 1) * plane]).copied().collect()
         });
-        Views { values: values.collect(), labels: order.iter().map(|&place| labels[place]).collect() }
+        Pixels { values: values.collect(), labels: order.iter().map(|&place| labels[place]).collect() }
     }
 
     /// Views as tensors; none if there are no pictures.

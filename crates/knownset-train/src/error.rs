@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use knownset_nn::WeightsError;
 use knownset_nn::network::Mismatch;
+use knownset_nn::tokenizer::TokenizerError;
 
 /// A run that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,35 @@ pub enum TrainError {
         /// Number of classes.
         classes: usize,
     },
+    /// A class without a training image.
+    #[error("there is no training image of {class}")]
+    NoImages {
+        /// Its name.
+        class: String,
+    },
+    /// A class name that leaves no room for the vectors that are to be learned.
+    #[error(
+        "`{class}.` takes {taken} tokens and the context {context}, but the text tower reads {room}; lower `tokens`"
+    )]
+    PromptTooLong {
+        /// The class.
+        class: String,
+        /// Tokens of its name, start and end token included.
+        taken: usize,
+        /// Vectors of the context.
+        context: usize,
+        /// Tokens of the text tower.
+        room: usize,
+    },
+    /// A file that should hold learned prompts.
+    #[error("{path}: no learned `vectors`")]
+    NoVectors {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A class name that cannot be cut into tokens.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The best epoch cannot be told without validation images.
     #[error("the best epoch is the one with the best validation accuracy, and there are no validation images")]
     NoValidation,

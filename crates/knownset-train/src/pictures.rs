@@ -25,7 +25,9 @@ pub(crate) fn normalised(mut picture: Vec<f32>, spec: &Preprocess) -> Vec<f32> {
     let plane = (spec.size * spec.size) as usize;
     for (channel, values) in picture.chunks_mut(plane).enumerate() {
         let (mean, deviation) = (spec.mean[channel], spec.std[channel]);
-        values.iter_mut().for_each(|value| *value = (*value - mean) / deviation);
+        for value in values {
+            *value = (*value - mean) / deviation;
+        }
     }
     picture
 }

@@ -28,9 +28,9 @@ pub(crate) trait Recipe: Debug + Send + Sync {
         classes
     }
 
-    /// How each view of a picture is made; `standard` is what the user asked for.
-    fn views(&self, standard: &Augment) -> Vec<Augment> {
-        vec![standard.clone()]
+    /// How the views of a picture are made; `standard` is what the user asked for.
+    fn views(&self, standard: &Augment) -> Views {
+        Views::one(standard.clone())
     }
 
     /// Outliers in a step for every picture of a known class, of a recipe that learns from them.
@@ -63,6 +63,22 @@ pub(crate) trait Recipe: Debug + Send + Sync {
     /// Turns the trained tensors, by their names in the file, into a backbone with a linear layer named `head`.
     fn export(&self, tensors: &mut BTreeMap<String, HostTensor>, head: &str) {
         let _ = (tensors, head);
+    }
+}
+
+/// How views are made of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Views {
+    /// Changes that all views share, made once.
+    pub(crate) once: Augment,
+    /// The changes of each view, made after those.
+    pub(crate) each: Vec<Augment>,
+}
+
+impl Views {
+    /// A single view.
+    pub(crate) fn one(augment: Augment) -> Self {
+        Self { once: augment, each: vec![Augment::default()] }
     }
 }
 

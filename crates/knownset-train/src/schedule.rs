@@ -24,6 +24,14 @@ pub enum Curve {
         /// The rate at the end.
         least: f64,
     },
+    /// `first` for `held` steps, then half a cosine from the highest rate down to 0 (the constant warm-up of Zhou et al.
+    /// 2022, <https://arxiv.org/abs/2109.01134>).
+    HeldCosine {
+        /// The rate at the beginning.
+        first: f64,
+        /// Steps at it.
+        held: usize,
+    },
     /// It is multiplied by `factor` after each of these epochs.
     Steps {
         /// Numbers of epochs, from 1.
@@ -41,17 +49,21 @@ impl Schedule {
         }
         match &self.curve {
             Curve::Constant => self.lr,
-            Curve::Cosine { least } => {
-                let rest = (per_epoch * epochs).saturating_sub(self.warmup).max(1);
-                let share = (step - self.warmup) as f64 / rest as f64;
-                least + (self.lr - least) * f64::midpoint(1.0, (std::f64::consts::PI * share).cos())
-            }
+            Curve::Cosine { least } => self.cosine(*least, self.warmup, step, per_epoch * epochs),
+            Curve::HeldCosine { first, held } if step < self.warmup + held => *first,
+            Curve::HeldCosine { held, .. } => self.cosine(0.0, self.warmup + held, step, per_epoch * epochs),
             Curve::Steps { after, factor } => {
                 let done = step / per_epoch.max(1);
                 let drops = after.iter().filter(|&&epoch| epoch <= done).count();
                 self.lr * factor.powi(drops as i32)
             }
         }
+    }
+
+    /// Half a cosine from `start` on.
+    fn cosine(&self, least: f64, start: usize, step: usize, steps: usize) -> f64 {
+        let share = (step - start) as f64 / steps.saturating_sub(start).max(1) as f64;
+        least + (self.lr - least) * f64::midpoint(1.0, (std::f64::consts::PI * share).cos())
     }
 }
 
@@ -68,6 +80,14 @@ mod tests {
         assert!(rates[11] > 0.0 && rates[11] < 0.1);
         let floor = Schedule { curve: Curve::Cosine { least: 1.0 }, ..schedule };
         assert!((floor.rate(8, 6, 2) - 1.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_rate_is_held_before_the_cosine() {
+        let schedule = Schedule { lr: 2.0, warmup: 0, curve: Curve::HeldCosine { first: 0.25, held: 2 } };
+        let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step, 3, 2)).collect();
+        assert_eq!(rates[..3], [0.25, 0.25, 2.0]);
+        assert!((rates[4] - 1.0).abs() < 1e-12 && rates[5] < 0.4, "{rates:?}");
     }
 
     #[test]

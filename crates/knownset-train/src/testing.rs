@@ -1,9 +1,18 @@
 //! What tests of losses share.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use knownset_nn::Weights;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use knownset_nn::network::{
+    BlockKind, Init, ResNetNames, ResNetSpec, Rule, Shortcut, Stem, Trunk, initialise_with, load, to_weights,
+};
+use knownset_nn::{Architecture, HostTensor, Weights};
+
+use crate::augment::stream;
+use crate::network::Network;
+use crate::recipe::{Batch, Moment, Recipe, Step, constant};
+use crate::tensors::normals;
 
 /// A tensor that keeps gradients, from rows.
 pub(crate) fn rows(rows: &[&[f32]]) -> Tensor<2> {
@@ -41,6 +50,16 @@ pub(crate) fn gradients_agree(at: Tensor<2>, loss: impl Fn(Tensor<2>) -> Tensor<
     assert!(largest > 1e-4, "the gradient says nothing: {gradient:?}");
 }
 
+/// The values of a tensor, row by row.
+pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.clone().into_data().iter::<f64>().collect()
+}
+
+/// Labels as a tensor.
+pub(crate) fn labels(labels: &[i64]) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(labels.to_vec(), [labels.len()]), &Device::flex().autodiff())
+}
+
 /// Tensors that the script `tests/golden/make_{file}.py` made with PyTorch.
 pub(crate) fn golden(file: &str) -> Golden {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -51,42 +70,124 @@ pub(crate) fn golden(file: &str) -> Golden {
 pub(crate) struct Golden(Weights);
 
 impl Golden {
+    fn get(&self, name: &str) -> &HostTensor {
+        self.0.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"))
+    }
+
     /// A tensor that keeps gradients.
     pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
-        let tensor = self.0.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"));
-        let data = TensorData::new(tensor.values.clone(), tensor.shape.clone());
-        Tensor::from_data(data, &Device::flex().autodiff())
+        let HostTensor { shape, values } = self.get(name).clone();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff())
+    }
+
+    /// An input whose gradient is asked for.
+    pub(crate) fn rows(&self, name: &str) -> Tensor<2> {
+        self.tensor(name).require_grad()
     }
 
     /// Labels `[n]`.
     pub(crate) fn labels(&self, name: &str) -> Vec<usize> {
-        self.tensor::<1>(name).into_data().iter::<f32>().map(|label| label as usize).collect()
+        self.get(name).values.iter().map(|&label| label as usize).collect()
     }
 
-    /// Holds a loss of the case's inputs `CASE.INPUT` against `CASE.loss`, to a relative error of 1e-5, and its
-    /// gradients against `CASE.INPUT.gradient`, each to 1e-4 of the largest.
+    /// Labels `[n]` as a tensor.
+    pub(crate) fn targets(&self, name: &str) -> Tensor<1, Int> {
+        labels(&self.labels(name).iter().map(|&label| label as i64).collect::<Vec<_>>())
+    }
+
+    /// Holds a loss of the case's inputs `CASE.INPUT` against `CASE.loss` and its gradients against
+    /// `CASE.INPUT.gradient`, as [`Golden::holds`] does.
     pub(crate) fn agrees<const N: usize>(
         &self,
         case: &str,
         inputs: [&str; N],
         loss: impl FnOnce([Tensor<2>; N]) -> Tensor<1>,
     ) {
-        let points = inputs.map(|input| self.tensor::<2>(&format!("{case}.{input}")).require_grad());
-        let loss = loss(points.clone());
-        let (found, expected) = (number(&loss), number(&self.tensor::<1>(&format!("{case}.loss"))));
-        assert!((found - expected).abs() <= 1e-5 * expected.abs(), "{case}: the loss is {found}, not {expected}");
+        let points = inputs.map(|input| self.rows(&format!("{case}.{input}")));
+        self.holds(case, &loss(points.clone()), &inputs.into_iter().zip(points).collect::<Vec<_>>());
+    }
+
+    /// Holds a loss against `CASE.loss`, to 1e-5 of its size, and its gradients against `CASE.INPUT.gradient`, to 1e-4 of
+    /// their largest entry.
+    pub(crate) fn holds(&self, case: &str, loss: &Tensor<1>, inputs: &[(&str, Tensor<2>)]) {
+        let expected = f64::from(self.get(&format!("{case}.loss")).values[0]);
+        let found = number(loss);
+        assert!((found - expected).abs() <= 1e-5 * expected.abs(), "{case}: loss {found}, expected {expected}");
         let gradients = loss.backward();
-        for (input, point) in inputs.into_iter().zip(points) {
-            let found = point.grad(&gradients).unwrap_or_else(|| panic!("{case} does not depend on {input}"));
-            let found: Vec<f64> = found.into_data().iter::<f64>().collect();
-            let expected = self.tensor::<2>(&format!("{case}.{input}.gradient")).into_data();
-            let expected: Vec<f64> = expected.iter::<f64>().collect();
-            let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-            assert!(largest > 0.0, "{case}: the gradient of {input} says nothing");
-            for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                let near = (found - expected).abs() <= 1e-4 * largest;
-                assert!(near, "{case}: gradient {place} of {input} is {found}, not {expected}");
+        for (input, tensor) in inputs {
+            let expected = &self.get(&format!("{case}.{input}.gradient")).values;
+            let found = tensor.grad(&gradients).unwrap_or_else(|| panic!("{case} does not depend on {input}"));
+            let found = values(&found);
+            assert_eq!(found.len(), expected.len());
+            let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            assert!(largest > 0.0, "{case}: the gradient by {input} says nothing");
+            for (found, &expected) in found.iter().zip(expected) {
+                let near = (found - f64::from(expected)).abs() <= 1e-4 * f64::from(largest);
+                assert!(near, "{case}: gradient by {input} {found}, expected {expected}");
             }
         }
     }
 }
+
+/// Classes of [`network`].
+const CLASSES: usize = 5;
+
+/// A network of the recipe with random values everywhere: biases too, and none of what a normalisation keeps is as at
+/// the beginning. What the recipe sets itself stays set.
+pub(crate) fn network<R: Recipe>(recipe: &R) -> Network<R::Parts> {
+    let device = Device::flex().autodiff();
+    let trunk = Trunk::new(TINY, recipe.outputs(CLASSES), &device).unwrap();
+    let parts = recipe.parts(trunk.width(), CLASSES, &device);
+    initialise_with(Network { trunk, parts }, 1, |name, shape| match recipe.init(name, shape) {
+        Rule::ByShape if name.ends_with("running_var") => constant(0.5),
+        Rule::ByShape => Rule::Set(Init::Normal(0.3)),
+        set @ Rule::Set(_) => set,
+    })
+}
+
+/// The network after one step of the recipe on a batch of made-up pictures, and the step.
+pub(crate) fn step<R: Recipe>(recipe: &R) -> (Network<R::Parts>, Step) {
+    let mut network = network(recipe);
+    let (n, side) = (4, 8);
+    let pixels = (0..n * 3 * side * side).map(|pixel| (pixel * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    let pictures: Tensor<4> =
+        Tensor::from_data(TensorData::new(pixels, [n, 3, side, side]), &Device::flex().autodiff());
+    let batch = Batch { views: vec![pictures], labels: vec![0, 1, 2, 3], outliers: Vec::new(), classes: CLASSES };
+    let step = recipe.step(&mut network, &batch, &Moment { epoch: 1, epochs: 2, step: 0, seed: 7 });
+    (network, step)
+}
+
+/// Holds the exported linear layer against the recipe's own choice on random embeddings, and gives the exported
+/// tensors. Without those of the recipe they must load as a plain backbone.
+pub(crate) fn export_keeps_the_choice<R: Recipe>(recipe: &R) -> BTreeMap<String, HostTensor> {
+    const ROWS: usize = 200;
+    let network = network(recipe);
+    let width = network.trunk.width();
+    let embeddings = normals(&mut stream(5, 6, 7), ROWS * width).into_iter().map(|value| value.max(-0.2)).collect();
+    let embeddings: Tensor<2> =
+        Tensor::from_data(TensorData::new(embeddings, [ROWS, width]), &Device::flex().autodiff());
+    let expected: Vec<i64> = recipe.logits(&network, embeddings.clone()).argmax(1).into_data().iter::<i64>().collect();
+    let mut tensors = to_weights(&network).into_tensors();
+    recipe.export(&mut tensors, TINY.head().unwrap());
+    let plain = tensors.iter().filter(|(name, _)| !name.starts_with("recipe."));
+    let plain = Weights::from_tensors(plain.map(|(name, tensor)| (name.clone(), tensor.clone())).collect());
+    let trunk = Trunk::new(TINY, recipe.outputs(CLASSES), &embeddings.device()).unwrap();
+    let trunk = load(trunk, &plain).unwrap();
+    let found: Vec<i64> = trunk.classify(embeddings).argmax(1).into_data().iter::<i64>().collect();
+    assert_eq!(found, expected);
+    let mut chosen = found;
+    chosen.sort_unstable();
+    chosen.dedup();
+    assert!(chosen.len() > 2, "a choice of one is no choice");
+    tensors
+}
+
+/// The smallest network there is.
+const TINY: Architecture = Architecture::ResNet(ResNetSpec {
+    stem: Stem { kernel: 3, stride: 2, pool: false },
+    block: BlockKind::Basic,
+    shortcut: Shortcut::Projection,
+    widths: &[16],
+    blocks: &[1],
+    names: ResNetNames { shortcut: "downsample", head: "fc" },
+});

@@ -35,7 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) scores: Scores,
 }
 
-/// Fits every detector and scores every set. A detector that cannot run is skipped with its reason.
+/// Fits every detector and scores every set. A detector that cannot run is skipped with its reason; of `all`, those of
+/// other recipes than the network's are left out.
 pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow::Result<Outcome> {
     let val = sets.val.as_ref().map(|set| &set.features);
     let input = FitInput::new(&sets.train.features, val).context("the train set cannot be used")?;
@@ -45,6 +46,7 @@ pub(crate) fn run(sets: &Sets, detectors: &[Chosen], printer: Printer) -> anyhow
         ..Results::default()
     };
     let mut scores = Scores::new();
+    let detectors: Vec<&Chosen> = detectors.iter().filter(|chosen| chosen.applies(&sets.train.features)).collect();
     let progress = printer.progress("detectors", detectors.len());
     for chosen in detectors {
         anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped by Ctrl-C");

@@ -87,7 +87,8 @@ pub(crate) struct Network {
     /// Backbone by name; `knownset backbones` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
-    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; not needed for a backbone with bundled ones
+    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; FILE#PREFIX for one of several networks in a file;
+    /// not needed for a backbone with bundled ones
     #[arg(long, value_name = "FILE", requires = "backbone")]
     pub(crate) weights: Option<PathBuf>,
 }
@@ -121,7 +122,8 @@ pub(crate) struct Extract {
     /// Backbone by name; `knownset backbones` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: String,
-    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; not needed for a backbone with bundled ones
+    /// Weights: .safetensors, or a PyTorch .pt/.pth/.th read as data; FILE#PREFIX for one of several networks in a file;
+    /// not needed for a backbone with bundled ones
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
     /// Images, such as folder:PATH; `knownset datasets` lists the forms
@@ -313,6 +315,9 @@ pub(crate) struct Words {
     pub(crate) seed: u64,
 }
 
+/// The arguments that say which words.
+const WORDS: [&str; 7] = ["classes", "templates", "corpus", "without", "outliers", "shuffles", "seed"];
+
 impl Default for Words {
     /// As the command line's.
     fn default() -> Self {
@@ -365,6 +370,9 @@ pub(crate) struct Zeroshot {
     pub(crate) towers: TowersArgs,
     #[command(flatten)]
     pub(crate) words: Words,
+    /// The known set in words from a file instead: what `train` or `zeroshot --out` left as known.safetensors
+    #[arg(long, value_name = "FILE", conflicts_with_all = WORDS)]
+    pub(crate) known: Option<PathBuf>,
     /// Images to label and score; with --ood, the in-distribution test images
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,

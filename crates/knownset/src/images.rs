@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use knownset_core::parts::OUTLIER_CLASS;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
 use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
@@ -20,6 +21,9 @@ use crate::hint::Hint;
 use crate::printer::Printer;
 use crate::results::ImageCounts;
 use crate::towers;
+
+/// Name of the class that a network has for what is none of the others.
+const EVERYTHING_ELSE: &str = "unknown";
 
 /// Set by Ctrl-C; long work looks at it between batches.
 pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
@@ -125,7 +129,7 @@ impl Images {
     }
 
     fn describe(&self, extracted: Extracted, network: &LoadedBackbone, printer: Printer) -> FromImages {
-        let Extracted { rows, logits, embedding, patches, truncated, unreadable } = extracted;
+        let Extracted { rows, logits, embedding, patches, rotations, truncated, unreadable } = extracted;
         let known = self.source.info().class_names.len();
         // A network without a head takes any classes.
         let classes = if network.backbone.head().is_some() { network.backbone.classes() } else { known };
@@ -137,7 +141,12 @@ impl Images {
             ));
             labels.fill(UNKNOWN_LABEL);
         }
-        let names = self.class_names();
+        let parts = network.backbone.parts();
+        let mut names = self.class_names().to_vec();
+        // A network with a class for everything else has one class more than any dataset names.
+        if parts.get(OUTLIER_CLASS).is_some_and(|class| class.iter().all(|&class| class == names.len() as f32)) {
+            names.push(EVERYTHING_ELSE.to_owned());
+        }
         let counts = ImageCounts {
             used: rows.len(),
             truncated: truncated.iter().map(|&row| self.source.id(row).to_owned()).collect(),
@@ -150,8 +159,10 @@ impl Images {
             logits,
             embedding: Some(embedding),
             patches,
+            rotations,
+            parts,
             head: network.backbone.head(),
-            class_names: (names.len() == classes && classes > 0).then(|| names.to_vec()),
+            class_names: (names.len() == classes && classes > 0).then_some(names),
             origin: Some(network.origin.clone()),
             source: Some(self.reference.clone()),
             ..Features::default()

@@ -1,9 +1,12 @@
 //! One file per dataset format.
 
+pub(crate) mod arrays;
 pub(crate) mod cifar;
 pub(crate) mod folder;
 pub(crate) mod imglist;
 pub(crate) mod mnist;
+mod npy;
+mod shared_file;
 pub(crate) mod world;
 pub(crate) mod zip;
 

@@ -15,7 +15,7 @@ impl WorldImages {
         let split = World::open(world, split)?;
         let class_names = match split.info().kind {
             SplitKind::Known => CLASSES.iter().map(ToString::to_string).collect(),
-            SplitKind::Near | SplitKind::Far | SplitKind::Open => Vec::new(),
+            SplitKind::Near | SplitKind::Far | SplitKind::Open | SplitKind::Outliers => Vec::new(),
         };
         let ids = (0..split.len()).map(|index| split.id(index)).collect();
         Ok(Self { info: DatasetInfo { name, class_names }, split, ids })

@@ -1,12 +1,12 @@
 //! `zip:FILE[#FOLDER]`: class folders inside a zip archive, read in place.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use knownset_core::digest::Hasher;
 use zip::ZipArchive;
 
+use super::shared_file::SharedFile;
 use crate::tree::{Tree, TreeBuilder, is_contained};
 use crate::{DataError, DatasetInfo, EncodedImage, ImageSource, Limits};
 
@@ -72,7 +72,7 @@ impl ZipFolder {
             if bytes > Limits::MAX_FILE_BYTES {
                 return refused(&format!("{bytes} bytes, above the limit of {}", Limits::MAX_FILE_BYTES));
             }
-            if bytes > SMALL && bytes / MAX_RATIO > stored {
+            if is_bomb(bytes, stored) {
                 return refused(&format!("{stored} bytes that become {bytes} look like a zip bomb"));
             }
             tree.file(below.to_owned(), Entry { index, bytes, crc32: entry.crc32() });
@@ -84,6 +84,11 @@ impl ZipFolder {
         let info = DatasetInfo { name, class_names: tree.class_names.clone() };
         Ok(Self { info, path: path.to_owned(), archive, tree })
     }
+}
+
+/// Whether an entry of so many bytes has a bomb's proportions.
+pub(super) fn is_bomb(bytes: u64, stored: u64) -> bool {
+    bytes > SMALL && bytes / MAX_RATIO > stored
 }
 
 impl ImageSource for ZipFolder {
@@ -128,76 +133,5 @@ impl ImageSource for ZipFolder {
             hasher.field(row.id.as_bytes()).field(&row.at.bytes.to_le_bytes()).field(&row.at.crc32.to_le_bytes());
         }
         hasher.finish()
-    }
-}
-
-/// One open file read from many places at once: clones share the file, each has its own position and read-ahead.
-struct SharedFile {
-    file: Arc<fs_err::File>,
-    length: u64,
-    position: u64,
-    window: Vec<u8>,
-    window_start: u64,
-}
-
-const WINDOW: usize = 32 << 10;
-
-impl SharedFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = fs_err::File::open(path)?;
-        let length = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), length, position: 0, window: Vec::new(), window_start: 0 })
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        #[cfg(unix)]
-        return std::os::unix::fs::FileExt::read_at(self.file.file(), buffer, offset);
-        #[cfg(windows)]
-        return std::os::windows::fs::FileExt::seek_read(self.file.file(), buffer, offset);
-    }
-}
-
-impl Clone for SharedFile {
-    fn clone(&self) -> Self {
-        Self { file: Arc::clone(&self.file), window: Vec::new(), ..*self }
-    }
-}
-
-impl Read for SharedFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.len() >= WINDOW {
-            let read = self.read_at(buffer, self.position)?;
-            self.position += read as u64;
-            return Ok(read);
-        }
-        let ahead = |file: &Self| {
-            let skip = usize::try_from(file.position.checked_sub(file.window_start)?).ok()?;
-            (skip < file.window.len()).then_some(skip)
-        };
-        if ahead(self).is_none() {
-            let mut window = std::mem::take(&mut self.window);
-            window.resize(WINDOW, 0);
-            let read = self.read_at(&mut window, self.position)?;
-            window.truncate(read);
-            (self.window, self.window_start) = (window, self.position);
-        }
-        let Some(skip) = ahead(self) else { return Ok(0) };
-        let count = buffer.len().min(self.window.len() - skip);
-        buffer[..count].copy_from_slice(&self.window[skip..skip + count]);
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for SharedFile {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
-        };
-        self.position = position
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "seek before the start of the archive"))?;
-        Ok(self.position)
     }
 }

@@ -17,7 +17,7 @@ use super::{noise, textures};
 pub(super) fn compose(mut scene: Scene, content: Content, sprite: Option<&Sprite>, index: usize) -> (Scene, RgbImage) {
     let dice = &mut Dice::new(&scene.split, index);
     let canvas = match (content, sprite) {
-        (Content::Sprites(_) | Content::Open, Some(sprite)) => {
+        (Content::Sprites(_), Some(sprite)) => {
             let mut canvas = with_sprite(&mut scene, sprite, dice);
             light(&mut canvas, dice);
             canvas
@@ -27,7 +27,7 @@ pub(super) fn compose(mut scene: Scene, content: Content, sprite: Option<&Sprite
             scene.background_colours = [a, b].map(|paint| paint.name.to_owned()).into();
             textures::paint(&scene.class, dice, a.rgb, b.rgb)
         }
-        (Content::Noise | Content::Sprites(_) | Content::Open, _) => noise::paint(&scene.class, dice),
+        (Content::Noise | Content::Sprites(_), _) => noise::paint(&scene.class, dice),
     };
     if scene.object.is_none() {
         scene.background.clone_from(&scene.class);

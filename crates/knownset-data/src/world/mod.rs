@@ -3,8 +3,9 @@
 //! About 350 openly licensed emoji in up to three art styles (Noto, Twemoji, Fluent), composed at 64x64 onto varied
 //! backgrounds with position, size, rotation, colour, light, clutter and partial occlusion. Ten known classes; unknown
 //! classes near to them; flags, symbols, faces, textures and noise far from them. The split `captions` shows a thousand
-//! further emoji, to learn words on. Every image comes with its class, the object's identity, box, colour and place, a
-//! caption and tags ([`Scene`]).
+//! further emoji, to learn words on; `outliers` those of them that are neither known nor tested, to train against;
+//! `synthetic` what a perfect generator of the training images would give. Every image comes with its class, the object's
+//! identity, box, colour and place, a caption and tags ([`Scene`]).
 //!
 //! Image `i` of a split is a pure function of ([`WORLD_VERSION`], split, `i`): any image can be made alone, in any order,
 //! on any thread, with the same bytes on every machine.

@@ -55,16 +55,19 @@ impl World {
             name: split.to_owned(),
             known: SPLITS.iter().map(|info| info.name).collect(),
         })?;
-        let (parts, open): (&[Part], &[Sprite]) = match info.content {
-            Content::Sprites(part) => (&[part], &[]),
-            Content::Open => (&[Part::Train, Part::Open], open_pack()?),
-            Content::Textures | Content::Noise => (&[], &[]),
+        let parts = match info.content {
+            Content::Sprites(parts) => parts,
+            Content::Textures | Content::Noise => &[],
         };
+        let open = if parts.contains(&Part::Open) { open_pack()? } else { &[] };
         let sprites: Vec<&Sprite> = pack()?.iter().chain(open).filter(|s| parts.contains(&s.emoji.part)).collect();
         let pool = |class: &&str| sprites.iter().copied().filter(|s| s.emoji.class == **class).collect();
         let pools: Vec<Vec<&Sprite>> = info.classes.iter().map(pool).collect();
         // Images per class: in proportion to its sprites, or the same for all.
-        let weights = pools.iter().map(|pool| if matches!(info.content, Content::Open) { pool.len() } else { 1 });
+        let weights = pools.iter().map(|pool| match info.kind {
+            SplitKind::Open | SplitKind::Outliers => pool.len(),
+            SplitKind::Known | SplitKind::Near | SplitKind::Far => 1,
+        });
         let total: usize = weights.clone().sum();
         let mut starts = vec![0];
         starts.extend(weights.scan(0, |sum, weight| {
@@ -123,7 +126,7 @@ impl WorldSplit {
     pub fn label(&self, index: usize) -> i64 {
         match self.info.kind {
             SplitKind::Known => self.place(index).0 as i64,
-            SplitKind::Near | SplitKind::Far | SplitKind::Open => -1,
+            SplitKind::Near | SplitKind::Far | SplitKind::Open | SplitKind::Outliers => -1,
         }
     }
 
@@ -167,19 +170,23 @@ mod tests {
     use super::World;
 
     #[test]
-    fn captions_show_every_training_and_open_drawing_about_equally_often() {
-        let split = World::open("sprites", "captions").expect("a listed split opens");
+    fn every_drawing_of_a_split_by_drawings_is_shown_about_equally_often() {
         let trained = pack().expect("the pack loads").iter().filter(|s| s.emoji.part == Part::Train).count();
-        let all = trained + open_pack().expect("the pack loads").len();
-        assert_eq!(split.pools.iter().map(Vec::len).sum::<usize>(), all, "every class is listed");
-        let even = split.len() / all;
-        for (class, pool) in split.pools.iter().enumerate() {
-            let images = split.images_of(class).len();
-            assert!(
-                images >= (even - 1) * pool.len() && images <= (even + 1) * pool.len(),
-                "{images} of {}",
-                pool.len()
-            );
+        let open = open_pack().expect("the pack loads");
+        for name in ["captions", "outliers"] {
+            let split = World::open("sprites", name).expect("a listed split opens");
+            let listed = open.iter().filter(|s| split.info.classes.contains(&s.emoji.class.as_str())).count();
+            let all = if name == "captions" { trained + open.len() } else { listed };
+            assert_eq!(split.pools.iter().map(Vec::len).sum::<usize>(), all, "every class is listed");
+            let even = split.len() / all;
+            for (class, pool) in split.pools.iter().enumerate() {
+                let images = split.images_of(class).len();
+                assert!(
+                    images >= (even - 1) * pool.len() && images <= (even + 1) * pool.len(),
+                    "{images} of {}",
+                    pool.len()
+                );
+            }
         }
     }
 }

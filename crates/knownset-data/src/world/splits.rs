@@ -13,10 +13,12 @@ pub enum SplitKind {
     Far,
     /// The known classes and a thousand other things, to learn words on. Nothing that another split is tested with.
     Open,
+    /// Unknown things to train against. Nothing that another split is tested with.
+    Outliers,
 }
 
 impl SplitKind {
-    /// Whether a split shows what a model trained on the known classes should not know.
+    /// Whether a split is for testing, and shows what a model trained on the known classes should not know.
     pub fn is_unknown(self) -> bool {
         matches!(self, Self::Near | Self::Far)
     }
@@ -33,8 +35,8 @@ pub struct SplitInfo {
     pub kind: SplitKind,
     /// One line on what it shows.
     pub doc: &'static str,
-    /// Its classes, sorted. Each has the same number of images, but in a split of kind [`SplitKind::Open`], where
-    /// every drawing has the same number (give or take one).
+    /// Its classes, sorted. Each has the same number of images, but in splits of the kinds [`SplitKind::Open`] and
+    /// [`SplitKind::Outliers`], where every drawing has the same number (give or take one).
     pub classes: &'static [&'static str],
     pub(super) content: Content,
 }
@@ -42,9 +44,8 @@ pub struct SplitInfo {
 /// What a split's images are made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Content {
-    Sprites(Part),
-    /// Every sprite of [`Part::Train`] and [`Part::Open`].
-    Open,
+    /// The sprites of these parts that are of the split's classes.
+    Sprites(&'static [Part]),
     Textures,
     Noise,
 }
@@ -72,6 +73,23 @@ const OPEN: &[&str] = &[
     "vehicle", "weapon", "worker",
 ];
 
+/// The classes of `outliers`: those of `captions` but for
+/// - the known ones, and cities, which are buildings;
+/// - the classes of every test split, whatever they mean there (a bell, since `noise` has a class of that name);
+/// - all signs (arrows, buttons, hearts, shapes, speech bubbles) and masks, of which `symbols` and `faces` have some.
+#[rustfmt::skip]
+const OUTLIERS: &[&str] = &[
+    "accessory", "amphibian", "animal-part", "art-supply", "athlete", "audio-device", "award", "bag", "ball",
+    "body-part", "book", "bread", "cable-car", "calendar", "camera", "car-part", "charm", "chart", "cloud", "computer",
+    "container", "crowd", "decoration", "dinosaur", "disk", "document", "dragon", "element", "envelope", "film",
+    "folder", "furniture", "game", "hand", "household-item", "ingredient", "instrument", "key", "lamp", "landscape",
+    "leaf", "lock", "machine-part", "mailbox", "mammal", "material", "measuring-tool", "meat", "medical-tool",
+    "memorial", "money", "monument", "moon", "mountain", "musical-note", "mythical-being", "nest", "nut",
+    "office-supply", "optical-device", "pen", "person", "phone", "planet", "reptile", "ride", "snowman", "spacecraft",
+    "specimen", "sports-gear", "star", "storm", "sweet", "tent", "ticket", "toiletry", "tool", "toy", "train",
+    "umbrella", "utensil", "weapon", "worker",
+];
+
 /// Every split.
 ///
 /// `train` and {`val`, `test`} share no emoji: whatever `test` shows, training never saw, in any style. The held-out emoji
@@ -81,8 +99,15 @@ const OPEN: &[&str] = &[
 /// promise on `test`.
 ///
 /// `captions` is to train models that read: its captions and tags name a thousand things besides what `train` shows, but
-/// no drawing of any other split is in it. Textures and noise are left out, since their splits come from the same
+/// no drawing that is tested is in it. Textures and noise are left out, since their splits come from the same
 /// generators. It has kin of what is tested (a badger, where `near` has a raccoon) and words of their classes ("dish", "flag").
+///
+/// `synthetic` is what a perfect generator of `train` would give: the same drawings in other images, none of them an image
+/// of `train`, and no held-out emoji.
+///
+/// `outliers` is to train against what is not known: emoji of `captions` that are of no known class. It shares with the test
+/// splits no emoji and no class, but backgrounds, clutter and light, as every split with an object does. It has no signs, no
+/// masks, no textures and no noise, but kin of what is tested near and far (the badger; a moon with a face).
 pub const SPLITS: &[SplitInfo] = &[
     SplitInfo {
         name: "train",
@@ -90,7 +115,7 @@ pub const SPLITS: &[SplitInfo] = &[
         kind: SplitKind::Known,
         doc: "the known classes, to train on",
         classes: CLASSES,
-        content: Content::Sprites(Part::Train),
+        content: Content::Sprites(&[Part::Train]),
     },
     SplitInfo {
         name: "val",
@@ -98,7 +123,7 @@ pub const SPLITS: &[SplitInfo] = &[
         kind: SplitKind::Known,
         doc: "the known classes, drawn with held-out sprites, to calibrate on",
         classes: CLASSES,
-        content: Content::Sprites(Part::HeldOut),
+        content: Content::Sprites(&[Part::HeldOut]),
     },
     SplitInfo {
         name: "test",
@@ -106,7 +131,7 @@ pub const SPLITS: &[SplitInfo] = &[
         kind: SplitKind::Known,
         doc: "the known classes, drawn with held-out sprites",
         classes: CLASSES,
-        content: Content::Sprites(Part::HeldOut),
+        content: Content::Sprites(&[Part::HeldOut]),
     },
     SplitInfo {
         name: "near",
@@ -114,7 +139,7 @@ pub const SPLITS: &[SplitInfo] = &[
         kind: SplitKind::Near,
         doc: "unknown classes of the same groups: dogs, boats, vegetables, trees, …",
         classes: NEAR,
-        content: Content::Sprites(Part::Near),
+        content: Content::Sprites(&[Part::Near]),
     },
     SplitInfo {
         name: "flags",
@@ -122,7 +147,7 @@ pub const SPLITS: &[SplitInfo] = &[
         kind: SplitKind::Far,
         doc: "flags of countries",
         classes: &["flag"],
-        content: Content::Sprites(Part::Flags),
+        content: Content::Sprites(&[Part::Flags]),
     },
     SplitInfo {
         name: "symbols",
@@ -130,7 +155,7 @@ pub const SPLITS: &[SplitInfo] = &[
         kind: SplitKind::Far,
         doc: "signs, arrows and digits",
         classes: &["symbol"],
-        content: Content::Sprites(Part::Symbols),
+        content: Content::Sprites(&[Part::Symbols]),
     },
     SplitInfo {
         name: "faces",
@@ -138,7 +163,7 @@ pub const SPLITS: &[SplitInfo] = &[
         kind: SplitKind::Far,
         doc: "smileys and masks",
         classes: &["face"],
-        content: Content::Sprites(Part::Faces),
+        content: Content::Sprites(&[Part::Faces]),
     },
     SplitInfo {
         name: "textures",
@@ -160,8 +185,24 @@ pub const SPLITS: &[SplitInfo] = &[
         name: "captions",
         images: 20_000,
         kind: SplitKind::Open,
-        doc: "to learn words on: the known classes' training emoji and a thousand emoji no other split shows",
+        doc: "to learn words on: the known classes' training emoji and a thousand emoji that no test split shows",
         classes: OPEN,
-        content: Content::Open,
+        content: Content::Sprites(&[Part::Train, Part::Open]),
+    },
+    SplitInfo {
+        name: "synthetic",
+        images: 10_000,
+        kind: SplitKind::Known,
+        doc: "the known classes, more images of the emoji that train shows",
+        classes: CLASSES,
+        content: Content::Sprites(&[Part::Train]),
+    },
+    SplitInfo {
+        name: "outliers",
+        images: 4000,
+        kind: SplitKind::Outliers,
+        doc: "to train against: emoji of captions, none of a class that is known or tested",
+        classes: OUTLIERS,
+        content: Content::Sprites(&[Part::Open]),
     },
 ];

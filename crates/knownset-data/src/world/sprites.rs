@@ -23,7 +23,7 @@ static SPRITES: Bundle = Bundle {
     index: include_bytes!("../../assets/sprites.json"),
 };
 
-/// The emoji of [`Part::Open`], apart so that only those who open `captions` decode them.
+/// The emoji of [`Part::Open`], apart so that only those who open `captions` or `outliers` decode them.
 static OPEN: Bundle = Bundle {
     name: "open",
     archive: include_bytes!("../../assets/open.zip"),

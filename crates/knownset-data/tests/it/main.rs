@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
+mod arrays;
 mod attacks;
 mod corruptions;
 mod decoding;

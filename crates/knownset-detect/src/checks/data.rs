@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use knownset_core::prompts as p;
 use knownset_core::{Features, Head};
+use knownset_core::{parts, prompts as p};
 use ndarray::{Array, Array1, Array2, Array3, Axis, Dimension, RemoveAxis, array};
 
 use crate::fitted::Fitted;
@@ -17,7 +17,9 @@ const OWN: usize = 4;
 pub(super) const SPARE: usize = 8;
 /// Patches of an image.
 const PATCHES: usize = 3;
-/// Rounds of shuffled prompts.
+/// Groups of dimensions of the class centres.
+const GROUPS: usize = 4;
+/// Rounds of shuffled and of negative prompts.
 pub(super) const ROUNDS: usize = 2;
 
 /// SplitMix64 (Steele, Lea, Flood 2014), summed to something bell-shaped.
@@ -38,17 +40,65 @@ impl Noise {
     }
 }
 
-fn head(spare: usize) -> Head {
+/// The classes' rows, and where `outlier` one more for everything else.
+fn head(spare: usize, outlier: bool) -> Head {
     let mut noise = Noise(99);
-    let weight = Array2::from_shape_fn((CLASSES, CLASSES * OWN + spare), |(class, d)| {
+    let rows = CLASSES + usize::from(outlier);
+    let weight = Array2::from_shape_fn((rows, CLASSES * OWN + spare), |(class, d)| {
         let part = match d / OWN {
-            own if own == class => 1.0,
+            own if own == class && own < CLASSES => 1.0,
             other if other < CLASSES => -0.3,
+            _ if class == CLASSES => 0.5,
             _ => 0.0,
         };
         part + 0.02 * noise.bell()
     });
-    Head { weight, bias: array![0.1, -0.1, 0.05, 0.0] }
+    Head { weight, bias: Array1::from_iter([0.1, -0.1, 0.05, 0.0, 0.0].into_iter().take(rows)) }
+}
+
+/// What every recipe would have trained beside that head: all of it tells activations of a class from those of none.
+fn trained(head: &Head, spare: usize) -> BTreeMap<String, Array2<f32>> {
+    let d = CLASSES * OWN + spare;
+    let mut noise = Noise(30);
+    let mut layer = |rows: usize, known: f32, none: f32| {
+        Array2::from_shape_fn((rows, d), |(_, d)| (if d / OWN < CLASSES { known } else { none }) + 0.02 * noise.bell())
+    };
+    let number = |value: f32| array![[value]];
+    let (confidence, variances) = (layer(1, 0.5, -0.5), layer(3, -0.2, 0.2));
+    let (own, mut second) = (texts(CLASSES, spare, 31, Some), head.weight.clone());
+    for ((class, d), weight) in second.indexed_iter_mut() {
+        *weight += if d / OWN < CLASSES { 0.0 } else { [0.5, -0.5][class % 2] };
+    }
+    let centres = layer(CLASSES, 0.2, -0.5) + &own;
+    let parts = [
+        (parts::CONFIDENCE_WEIGHT, confidence),
+        (parts::CONFIDENCE_BIAS, number(-0.1)),
+        (parts::SECOND_BIAS, head.bias.mapv(|bias| 0.5 * bias).insert_axis(Axis(0))),
+        (parts::SECOND_WEIGHT, second),
+        (parts::ENERGY_WEIGHT, array![[0.5, 1.0, 2.0, 1.5]]),
+        (parts::GODIN_KIND, number(1.0)),
+        (parts::GODIN_WEIGHT, own),
+        (parts::GODIN_BIAS, Array2::zeros((1, CLASSES))),
+        (parts::T2FNORM_TAU, number(0.1)),
+        (parts::RTS_WEIGHT, variances),
+        (parts::RTS_BIAS, array![[0.1, 0.0, -0.1]]),
+        (parts::OUTLIER_CLASS, number(CLASSES as f32)),
+        (parts::CENTRES, centres),
+        (parts::GROUPS, number(GROUPS as f32)),
+    ];
+    parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect()
+}
+
+/// The turns of an image are seen where its activations are those of a class.
+fn rotations(embedding: &Array2<f32>, seed: u64) -> Array3<f32> {
+    let mut noise = Noise(seed);
+    let known = |row: usize| {
+        let (own, none) = embedding.row(row).split_at(Axis(0), CLASSES * OWN);
+        own.mean().unwrap_or_default() - none.mean().unwrap_or_default()
+    };
+    Array3::from_shape_fn((embedding.nrows(), parts::TURNS, parts::TURNS), |(row, turn, class)| {
+        0.3 * noise.bell() + if turn == class { 4.0 * known(row) } else { 0.0 }
+    })
 }
 
 /// n texts: text i points at the activations of class `of(i)`, or at those of no class, a few of them each.
@@ -76,6 +126,7 @@ fn prompts(spare: usize) -> BTreeMap<String, Array2<f32>> {
         (p::SHUFFLED, texts(ROUNDS * CLASSES, spare, 25, class)),
         (p::DENIALS, texts(CLASSES, spare, 26, none)),
         (p::CANDIDATES, texts(40, spare, 27, none)),
+        (p::NEGATED, texts(ROUNDS * CLASSES, spare, 28, none)),
     ];
     prompts.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect()
 }
@@ -88,29 +139,33 @@ fn patches(embedding: &Array2<f32>, seed: u64) -> Array3<f32> {
     })
 }
 
-/// n rows of d = 16 + spare activations; `level(class, d, bell)` before the rectifier.
-fn features(n: usize, spare: usize, seed: u64, level: impl Fn(usize, usize, f32) -> f32) -> Features {
+/// n rows of d = 16 + spare activations; `level(class, d, bell)` before the rectifier. There is a logit for everything
+/// else where the detector reads one, and then no words, which know of none.
+fn features(chosen: &Chosen, n: usize, spare: usize, seed: u64, level: impl Fn(usize, usize, f32) -> f32) -> Features {
+    let outlier = chosen.entry().info.needs.parts.contains(&parts::OUTLIER_CLASS);
     let mut noise = Noise(seed);
     let labels = Array1::from_shape_fn(n, |row| (row % CLASSES) as i64);
     let embedding = Array2::from_shape_fn((n, CLASSES * OWN + spare), |(row, d)| {
         level(row % CLASSES, d / OWN, noise.bell()).max(0.0)
     });
-    let head = head(spare);
+    let head = head(spare, outlier);
     let logits = embedding.dot(&head.weight.t()) + &head.bias;
     Features {
         labels: Some(labels),
         logits: Some(logits),
         patches: Some(patches(&embedding, seed + 1000)),
+        rotations: Some(rotations(&embedding, seed + 2000)),
         embedding: Some(embedding),
+        parts: trained(&head, spare),
         head: Some(head),
-        prompts: prompts(spare),
+        prompts: if outlier { BTreeMap::new() } else { prompts(spare) },
         ..Features::default()
     }
 }
 
 /// Images of the known classes, a few of them misclassified.
-pub(super) fn known(n: usize, spare: usize, seed: u64) -> Features {
-    features(n, spare, seed, |class, group, bell| match group {
+pub(super) fn known(chosen: &Chosen, n: usize, spare: usize, seed: u64) -> Features {
+    features(chosen, n, spare, seed, |class, group, bell| match group {
         own if own == class => 1.5 + bell,
         other if other < CLASSES => 0.2 + 0.5 * bell,
         _ => 0.2 * bell,
@@ -118,23 +173,58 @@ pub(super) fn known(n: usize, spare: usize, seed: u64) -> Features {
 }
 
 /// Images of nothing known: the activations that belong to no class respond, the others hardly.
-pub(super) fn far(n: usize, seed: u64) -> Features {
-    features(n, SPARE, seed, |_, group, bell| if group < CLASSES { 0.1 * bell } else { 2.0 + bell })
+pub(super) fn far(chosen: &Chosen, n: usize, seed: u64) -> Features {
+    features(chosen, n, SPARE, seed, |_, group, bell| if group < CLASSES { 0.1 * bell } else { 2.0 + bell })
 }
 
 /// The training features of most checks.
-pub(super) fn train() -> Features {
-    known(240, SPARE, 1)
+pub(super) fn train(chosen: &Chosen) -> Features {
+    known(chosen, 240, SPARE, 1)
 }
 
 /// The features to score of most checks: in- and out-of-distribution, more than one block of them.
-pub(super) fn test() -> Features {
-    let (near, far) = (known(200, SPARE, 2), far(100, 3));
+pub(super) fn test(chosen: &Chosen) -> Features {
+    let (near, far) = (known(chosen, 200, SPARE, 2), far(chosen, 100, 3));
     Features {
         logits: join(near.logits.as_ref(), far.logits.as_ref()),
         embedding: join(near.embedding.as_ref(), far.embedding.as_ref()),
         patches: join(near.patches.as_ref(), far.patches.as_ref()),
+        rotations: join(near.rotations.as_ref(), far.rotations.as_ref()),
         ..Features::default()
+    }
+}
+
+/// The same features of the classes of `order` alone, in that order; a logit for everything else stays the last. Labels
+/// are left to the caller.
+pub(super) fn with_classes(features: Features, order: &[usize]) -> Features {
+    let rounds = |rounds: usize| -> Vec<usize> {
+        (0..rounds).flat_map(|round| order.iter().map(move |class| round * CLASSES + class)).collect()
+    };
+    let logits: Vec<usize> =
+        order.iter().copied().chain(features.logits.iter().flat_map(|logits| CLASSES..logits.ncols())).collect();
+    let head = |rows: usize| logits.iter().copied().filter(|&row| row < rows).collect::<Vec<_>>();
+    let word = |(name, rows): (String, Array2<f32>)| match name.as_str() {
+        p::CLASSES | p::DENIALS => (name, rows.select(Axis(0), &rounds(1))),
+        p::SHUFFLED | p::NEGATED => (name, rows.select(Axis(0), &rounds(ROUNDS))),
+        _ => (name, rows),
+    };
+    let part = |(name, part): (String, Array2<f32>)| match name.as_str() {
+        parts::SECOND_WEIGHT => (name, part.select(Axis(0), &head(part.nrows()))),
+        parts::SECOND_BIAS => (name, part.select(Axis(1), &head(part.ncols()))),
+        parts::GODIN_WEIGHT | parts::CENTRES => (name, part.select(Axis(0), order)),
+        parts::ENERGY_WEIGHT | parts::GODIN_BIAS => (name, part.select(Axis(1), order)),
+        parts::OUTLIER_CLASS => (name, array![[order.len() as f32]]),
+        _ => (name, part),
+    };
+    Features {
+        logits: features.logits.map(|array| array.select(Axis(1), &logits)),
+        head: features.head.map(|head| Head {
+            weight: head.weight.select(Axis(0), &logits),
+            bias: head.bias.select(Axis(0), &logits),
+        }),
+        prompts: features.prompts.into_iter().map(word).collect(),
+        parts: features.parts.into_iter().map(part).collect(),
+        ..features
     }
 }
 
@@ -162,7 +252,7 @@ pub(super) fn score(fitted: &Fitted, features: &Features) -> Result<Vec<f64>, St
 
 /// Fits, and scores the usual rows.
 pub(super) fn fit_and_score(chosen: &Chosen, train: &Features) -> Result<Vec<f64>, String> {
-    score(&fit(chosen, train)?, &test())
+    score(&fit(chosen, train)?, &test(chosen))
 }
 
 /// The first pair that differs in a bit.

@@ -59,6 +59,7 @@ pub static CHECKS: &[Check] = &[
     Check { name: "logits of 10,000", run: strange::large_logits },
     Check { name: "only the declared arrays are needed", run: refusal::declared_needs },
     Check { name: "a missing array is named", run: refusal::missing_array },
+    Check { name: "a part of no rows is refused with its shape", run: refusal::misshapen_part },
     Check { name: "words without a direction are refused with their row", run: refusal::useless_words },
     Check { name: "a NaN or infinity is refused with its row", run: refusal::not_finite },
     Check { name: "a wrong width is refused with both widths", run: refusal::wrong_width },

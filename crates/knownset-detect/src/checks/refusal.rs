@@ -19,24 +19,27 @@ fn declared(chosen: &Chosen, features: &Features) -> Features {
         embedding: features.embedding.clone().filter(|_| needs.embedding),
         head: features.head.clone().filter(|_| needs.head),
         patches: features.patches.clone().filter(|_| needs.patches),
+        rotations: features.rotations.clone().filter(|_| needs.rotations),
+        parts: features.parts.clone().into_iter().filter(|(name, _)| needs.parts.contains(&&**name)).collect(),
         prompts: features.prompts.clone().into_iter().filter(|(name, _)| needs.prompts.contains(&&**name)).collect(),
         ..Features::default()
     }
 }
 
 pub(super) fn declared_needs(chosen: &Chosen) -> Result<(), String> {
-    let all = score(&fit(chosen, &train())?, &test())?;
-    let few = score(&fit(chosen, &declared(chosen, &train()))?, &declared(chosen, &test()))?;
+    let all = score(&fit(chosen, &train(chosen))?, &test(chosen))?;
+    let few = score(&fit(chosen, &declared(chosen, &train(chosen)))?, &declared(chosen, &test(chosen)))?;
     same_bits(&all, &few)?;
     if chosen.entry().info.needs.prompts.is_empty() {
         return Ok(());
     }
-    let words = Features { prompts: train().prompts, ..Features::default() };
-    same_bits(&all, &score(&fit(chosen, &words)?, &test())?).map_err(|why| format!("fitted on words alone, {why}"))
+    let words = Features { prompts: train(chosen).prompts, ..Features::default() };
+    same_bits(&all, &score(&fit(chosen, &words)?, &test(chosen))?)
+        .map_err(|why| format!("fitted on words alone, {why}"))
 }
 
 pub(super) fn missing_array(chosen: &Chosen) -> Result<(), String> {
-    let (needs, train, test) = (chosen.entry().info.needs, train(), test());
+    let (needs, train, test) = (chosen.entry().info.needs, train(chosen), test(chosen));
     let fitted = fit(chosen, &train)?;
     let without = |array: &str, features: &Features| {
         let mut features = features.clone();
@@ -82,12 +85,48 @@ pub(super) fn missing_array(chosen: &Chosen) -> Result<(), String> {
             other => return Err(format!("fitted without prompts.{prompts}: {other:?}")),
         }
     }
+    for &part in needs.parts {
+        let mut train = train.clone();
+        train.parts.remove(part);
+        let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
+        match Fitted::fit(chosen, &input) {
+            Err(FitError::NotOfRecipe { array, .. }) if array == format!("parts.{part}") => {}
+            other => return Err(format!("fitted without parts.{part}: {other:?}")),
+        }
+    }
+    if needs.rotations {
+        let gone = |features: &Features| Features { rotations: None, ..features.clone() };
+        let unturned = gone(&train);
+        let input = FitInput::new(&unturned, None).map_err(|error| error.to_string())?;
+        match Fitted::fit(chosen, &input) {
+            Err(FitError::NotOfRecipe { array, .. }) if array == "rotations" => {}
+            other => return Err(format!("fitted without rotations: {other:?}")),
+        }
+        match fitted.score(&gone(&test)) {
+            Err(ScoreError::Missing { array: "rotations", .. }) => {}
+            other => return Err(format!("scored without rotations: {other:?}")),
+        }
+    }
+    Ok(())
+}
+
+/// Parts of no rows, which no detector can use.
+pub(super) fn misshapen_part(chosen: &Chosen) -> Result<(), String> {
+    for &part in chosen.entry().info.needs.parts {
+        let mut train = train(chosen);
+        train.parts.insert(part.into(), Array2::zeros((0, 1)));
+        let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
+        match Fitted::fit(chosen, &input) {
+            Err(error @ FitError::PartShape { name, .. }) if name == part && error.to_string().contains("[0, 1]") => {}
+            other => return Err(format!("fitted with parts.{part} of no rows: {other:?}")),
+        }
+    }
     Ok(())
 }
 
 /// Words without a direction, and, where at least one is needed, no words.
 pub(super) fn useless_words(chosen: &Chosen) -> Result<(), String> {
-    let train = train();
+    let train = train(chosen);
     let fit = |prompts: &str, change: &dyn Fn(&mut Array2<f32>)| {
         let mut train = train.clone();
         train.prompts.get_mut(prompts).into_iter().for_each(change);
@@ -114,14 +153,15 @@ pub(super) fn useless_words(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &train())?;
+    let fitted = fit(chosen, &train(chosen))?;
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let spoil = |features: &mut Features| {
             features.logits.iter_mut().for_each(|array| array[(7, 1)] = bad);
             features.embedding.iter_mut().for_each(|array| array[(7, 1)] = bad);
             features.patches.iter_mut().for_each(|array| array[(7, 1, 0)] = bad);
+            features.rotations.iter_mut().for_each(|array| array[(7, 1, 0)] = bad);
         };
-        let (mut train, mut test) = (train(), test());
+        let (mut train, mut test) = (train(chosen), test(chosen));
         spoil(&mut train);
         spoil(&mut test);
         match FitInput::new(&train, None) {
@@ -137,7 +177,7 @@ pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn wrong_width(chosen: &Chosen) -> Result<(), String> {
-    let (fitted, mut test) = (fit(chosen, &train())?, test());
+    let (fitted, mut test) = (fit(chosen, &train(chosen))?, test(chosen));
     let narrow = |array: Array2<f32>| array.slice_move(ndarray::s![.., 1..]);
     test.logits = test.logits.map(narrow);
     test.embedding = test.embedding.map(narrow);
@@ -164,7 +204,7 @@ pub(super) fn other_origin(chosen: &Chosen) -> Result<(), String> {
         },
         weights: None,
     };
-    let (mut train, mut test) = (train(), test());
+    let (mut train, mut test) = (train(chosen), test(chosen));
     train.origin = Some(origin("one"));
     let fitted = fit(chosen, &train)?;
     score(&fitted, &test)?;
@@ -188,7 +228,7 @@ pub(super) fn unknown_parameter(chosen: &Chosen) -> Result<(), String> {
 pub(super) fn damaged_state(chosen: &Chosen) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let path = folder.path().join("d.safetensors");
-    fit(chosen, &train())?.save(&path).map_err(|error| error.to_string())?;
+    fit(chosen, &train(chosen))?.save(&path).map_err(|error| error.to_string())?;
     let good = DetectorFile::read(&path).map_err(|error| error.to_string())?;
     let load = |file: &DetectorFile| {
         file.write(&path).map_err(|error| error.to_string())?;

@@ -1,44 +1,30 @@
 //! Training sets and rows that are unusual but right.
 
-use knownset_core::prompts as p;
-use knownset_core::{Features, Head};
+use knownset_core::Features;
 use ndarray::{Array2, Axis, concatenate};
 
-use super::data::{CLASSES, fit, fit_and_score, known, score, test, train};
+use super::data::{fit, fit_and_score, known, score, test, train, with_classes};
 use crate::input::FitInput;
 use crate::registry::Chosen;
 
 pub(super) fn few_rows(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &train())?;
-    score(&fitted, &test().select(&[]))?;
-    score(&fitted, &test().select(&[0]))?;
+    let fitted = fit(chosen, &train(chosen))?;
+    score(&fitted, &test(chosen).select(&[]))?;
+    score(&fitted, &test(chosen).select(&[0]))?;
     Ok(())
 }
 
 pub(super) fn one_class(chosen: &Chosen) -> Result<(), String> {
-    let first_words = |(name, rows): (String, Array2<f32>)| {
-        let rows = match name.as_str() {
-            p::CLASSES | p::DENIALS | p::SHUFFLED => rows.slice_move(ndarray::s![..;CLASSES as isize, ..]),
-            _ => rows,
-        };
-        (name, rows)
-    };
     let first = |features: Features| Features {
-        labels: features.labels.map(|labels| labels.mapv(|_| 0)),
-        logits: features.logits.map(|logits| logits.slice_move(ndarray::s![.., ..1])),
-        head: features.head.map(|head| Head {
-            weight: head.weight.slice_move(ndarray::s![..1, ..]),
-            bias: head.bias.slice_move(ndarray::s![..1]),
-        }),
-        prompts: features.prompts.into_iter().map(first_words).collect(),
-        ..features
+        labels: features.labels.clone().map(|labels| labels.mapv(|_| 0)),
+        ..with_classes(features, &[0])
     };
-    score(&fit(chosen, &first(train()))?, &first(test()))?;
+    score(&fit(chosen, &first(train(chosen)))?, &first(test(chosen)))?;
     Ok(())
 }
 
 pub(super) fn one_image_class(chosen: &Chosen) -> Result<(), String> {
-    let train = train();
+    let train = train(chosen);
     let (labels, predictions) = (train.labels.clone().unwrap_or_default(), train.predictions().unwrap_or_default());
     let right = (0..labels.len()).find(|&row| labels[row] == 3 && predictions[row] == 3);
     let rows: Vec<usize> = (0..labels.len()).filter(|&row| labels[row] != 3 || Some(row) == right).collect();
@@ -48,10 +34,10 @@ pub(super) fn one_image_class(chosen: &Chosen) -> Result<(), String> {
 
 /// Either outcome is right, a panic or a score that is not a number is not.
 pub(super) fn one_training_row(chosen: &Chosen) -> Result<(), String> {
-    let train = train().select(&[0]);
+    let train = train(chosen).select(&[0]);
     let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
     match crate::fitted::Fitted::fit(chosen, &input) {
-        Ok(fitted) => score(&fitted, &test()).map(|_| ()),
+        Ok(fitted) => score(&fitted, &test(chosen)).map(|_| ()),
         Err(error) if error.to_string().is_empty() => Err("refused without a reason".into()),
         Err(_) => Ok(()),
     }
@@ -59,7 +45,7 @@ pub(super) fn one_training_row(chosen: &Chosen) -> Result<(), String> {
 
 pub(super) fn constant_dimension(chosen: &Chosen) -> Result<(), String> {
     for value in [0.0, 1.0] {
-        let mut train = train();
+        let mut train = train(chosen);
         train.embedding.iter_mut().for_each(|embedding| embedding.column_mut(2).fill(value));
         fit_and_score(chosen, &train)?;
     }
@@ -67,21 +53,21 @@ pub(super) fn constant_dimension(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn duplicated_rows(chosen: &Chosen) -> Result<(), String> {
-    let train = train();
+    let train = train(chosen);
     let twice: Vec<usize> = (0..train.len()).flat_map(|row| [row, row]).collect();
     fit_and_score(chosen, &train.select(&twice))?;
     Ok(())
 }
 
 pub(super) fn wide(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &known(64, 84, 4))?;
-    score(&fitted, &known(40, 84, 5))?;
+    let fitted = fit(chosen, &known(chosen, 64, 84, 4))?;
+    score(&fitted, &known(chosen, 40, 84, 5))?;
     Ok(())
 }
 
 pub(super) fn not_rectified(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &train())?;
-    let mut test = test();
+    let fitted = fit(chosen, &train(chosen))?;
+    let mut test = test(chosen);
     if let Some(embedding) = &mut test.embedding {
         let negative = embedding.mapv(|value| -value);
         let zero = Array2::zeros(embedding.dim());
@@ -94,9 +80,13 @@ pub(super) fn not_rectified(chosen: &Chosen) -> Result<(), String> {
     if let Some(logits) = &mut test.logits {
         *logits = concatenate![Axis(0), logits.view(), logits.view(), Array2::zeros(logits.dim())];
     }
+    if let Some(rotations) = &mut test.rotations {
+        let zero = ndarray::Array3::zeros(rotations.dim());
+        *rotations = concatenate![Axis(0), rotations.view(), -&*rotations, zero];
+    }
     score(&fitted, &test)?;
     // The same kind of rows in training.
-    let mut train = train();
+    let mut train = train(chosen);
     train.embedding.iter_mut().for_each(|embedding| *embedding -= 1.0);
     fit_and_score(chosen, &train)?;
     Ok(())
@@ -109,7 +99,7 @@ pub(super) fn large_logits(chosen: &Chosen) -> Result<(), String> {
             *logits *= 1e4 / largest;
         });
     };
-    let (mut train_large, mut test_large) = (train(), test());
+    let (mut train_large, mut test_large) = (train(chosen), test(chosen));
     enlarge(&mut train_large);
     enlarge(&mut test_large);
     if let Some(logits) = &mut test_large.logits {
@@ -118,7 +108,7 @@ pub(super) fn large_logits(chosen: &Chosen) -> Result<(), String> {
             values[1] = -1e4;
         }
     }
-    for train in [train(), train_large] {
+    for train in [train(chosen), train_large] {
         score(&fit(chosen, &train)?, &test_large)?;
     }
     Ok(())

@@ -12,7 +12,8 @@ use knownset_core::state::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::shaping::{EnergyHead, check_percentile, kept, kth_largest, sharpness};
+use crate::linear::Linear;
+use crate::shaping::{check_percentile, kept, kth_largest, sharpness};
 use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,24 +35,24 @@ impl Spec for AshS {
 
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError> {
         input.embedding()?;
-        Ok(Box::new(Pruned { head: EnergyHead::new(input.head()?), percentile: self.percentile }))
+        Ok(Box::new(Pruned { head: Linear::new(input.head()?), percentile: self.percentile }))
     }
 
     fn load(&self, state: &State, widths: Widths) -> Result<Box<dyn Scorer>, StateError> {
-        Ok(Box::new(Pruned { head: EnergyHead::load(state, widths.embedding)?, percentile: self.percentile }))
+        Ok(Box::new(Pruned { head: Linear::load(state, widths.embedding)?, percentile: self.percentile }))
     }
 }
 
 #[derive(Debug)]
 struct Pruned {
-    head: EnergyHead,
+    head: Linear,
     percentile: f64,
 }
 
 impl Scorer for Pruned {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
         let kept = kept(batch.embedding.ncols(), self.percentile);
-        self.head.score(batch.embedding, |row| prune(row, kept))
+        self.head.energy(batch.embedding, |row| prune(row, kept))
     }
 
     fn state(&self) -> State {

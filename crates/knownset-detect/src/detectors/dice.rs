@@ -10,8 +10,8 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
+use crate::linear::Linear;
 use crate::rows::percentile;
-use crate::shaping::EnergyHead;
 use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,22 +38,22 @@ impl Spec for Dice {
         let threshold = percentile(contributions.iter().copied().collect(), self.percentile);
         let masked =
             Array2::from_shape_fn(weight.dim(), |at| if contributions[at] > threshold { weight[at] } else { 0.0 });
-        Ok(Box::new(Sparse { head: EnergyHead::from_f64(masked, head.bias.mapv(f64::from)) }))
+        Ok(Box::new(Sparse { head: Linear::from_f64(masked, head.bias.mapv(f64::from)) }))
     }
 
     fn load(&self, state: &State, widths: Widths) -> Result<Box<dyn Scorer>, StateError> {
-        Ok(Box::new(Sparse { head: EnergyHead::load(state, widths.embedding)? }))
+        Ok(Box::new(Sparse { head: Linear::load(state, widths.embedding)? }))
     }
 }
 
 #[derive(Debug)]
 struct Sparse {
-    head: EnergyHead,
+    head: Linear,
 }
 
 impl Scorer for Sparse {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
-        self.head.score(batch.embedding, |_| 1.0)
+        self.head.energy(batch.embedding, |_| 1.0)
     }
 
     fn state(&self) -> State {

@@ -88,7 +88,7 @@ pub(crate) static ENTRY: Entry = Entry {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array};
+    use ndarray::{Array2, Array3, array};
 
     use super::*;
     use crate::words::known;
@@ -99,7 +99,9 @@ mod tests {
         let known = known(&[(CLASSES, array![[1.0, 0.0], [0.0, 1.0]])]);
         let (logits, embedding) = (Array2::zeros((1, 0)), array![[2.0, 2.0]]);
         let patches = array![[[3.0, 4.0], [2.0, 0.0]]];
-        let batch = Batch { logits: logits.view(), embedding: embedding.view(), patches: patches.view() };
+        let none = Array3::zeros((1, 0, 0));
+        let (patches, rotations) = (patches.view(), none.view());
+        let batch = Batch { logits: logits.view(), embedding: embedding.view(), patches, rotations };
         let best = 1.0 / (1.0 + (-1.0_f64).exp());
         for (lambda, expected) in [(0.0, 0.5), (1.0, 0.5 + best), (0.5, 0.5 + best / 2.0)] {
             let params = GlMcm { temperature: 1.0, lambda };

@@ -68,6 +68,9 @@ impl Scorer for KthNeighbour {
     }
 }
 
+/// Its parameter.
+pub(crate) const K: ParamDoc = ParamDoc { name: "k", doc: "which neighbour, at least 1" };
+
 pub(crate) static ENTRY: Entry = Entry {
     info: Info {
         name: "knn",
@@ -78,7 +81,7 @@ pub(crate) static ENTRY: Entry = Entry {
         formula: "-||f/||f|| - f_(k)/||f_(k)|| ||^2, f_(k) the k-th nearest training embedding",
         needs: Needs { embedding: true, ..Needs::NONE },
         information: Information::TrainingImages,
-        params: &[ParamDoc { name: "k", doc: "which neighbour, at least 1" }],
+        params: &[K],
     },
     spec: parse::<Knn>,
 };

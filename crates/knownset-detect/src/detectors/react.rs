@@ -10,8 +10,8 @@ use knownset_core::state::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
+use crate::linear::Linear;
 use crate::rows::percentile;
-use crate::shaping::EnergyHead;
 use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse, require};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,24 +34,24 @@ impl Spec for React {
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError> {
         let activations: Vec<f32> = input.val_embedding()?.iter().copied().collect();
         let threshold = percentile(activations, self.percentile) as f32;
-        Ok(Box::new(Clipped { head: EnergyHead::new(input.head()?), threshold }))
+        Ok(Box::new(Clipped { head: Linear::new(input.head()?), threshold }))
     }
 
     fn load(&self, state: &State, widths: Widths) -> Result<Box<dyn Scorer>, StateError> {
         let threshold = state.number("threshold")? as f32;
-        Ok(Box::new(Clipped { head: EnergyHead::load(state, widths.embedding)?, threshold }))
+        Ok(Box::new(Clipped { head: Linear::load(state, widths.embedding)?, threshold }))
     }
 }
 
 #[derive(Debug)]
 struct Clipped {
-    head: EnergyHead,
+    head: Linear,
     threshold: f32,
 }
 
 impl Scorer for Clipped {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
-        self.head.score(batch.embedding, |row| {
+        self.head.energy(batch.embedding, |row| {
             for value in row {
                 *value = value.min(self.threshold);
             }

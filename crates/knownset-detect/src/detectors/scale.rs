@@ -11,7 +11,8 @@ use knownset_core::state::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::shaping::{EnergyHead, check_percentile, kept, kth_largest, sharpness};
+use crate::linear::Linear;
+use crate::shaping::{check_percentile, kept, kth_largest, sharpness};
 use crate::spec::{Batch, Entry, Info, Information, Needs, ParamDoc, ParamError, Scorer, Spec, Widths, parse};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,24 +34,24 @@ impl Spec for Scale {
 
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError> {
         input.embedding()?;
-        Ok(Box::new(Scaled { head: EnergyHead::new(input.head()?), percentile: self.percentile }))
+        Ok(Box::new(Scaled { head: Linear::new(input.head()?), percentile: self.percentile }))
     }
 
     fn load(&self, state: &State, widths: Widths) -> Result<Box<dyn Scorer>, StateError> {
-        Ok(Box::new(Scaled { head: EnergyHead::load(state, widths.embedding)?, percentile: self.percentile }))
+        Ok(Box::new(Scaled { head: Linear::load(state, widths.embedding)?, percentile: self.percentile }))
     }
 }
 
 #[derive(Debug)]
 struct Scaled {
-    head: EnergyHead,
+    head: Linear,
     percentile: f64,
 }
 
 impl Scorer for Scaled {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
         let kept = kept(batch.embedding.ncols(), self.percentile);
-        self.head.score(batch.embedding, |row| factor(row, kept))
+        self.head.energy(batch.embedding, |row| factor(row, kept))
     }
 
     fn state(&self) -> State {

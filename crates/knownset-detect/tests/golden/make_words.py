@@ -25,7 +25,7 @@ centres = rng.normal(0, 1, (K, D))
 others = rng.normal(0, 1, (9, D))
 
 
-def texts(around, spread=0.35, lengths=(8, 12)):
+def texts(around, spread=0.35, lengths=(8, 12), rng=rng):
     rows = 1.2 * cone + 0.8 * around + rng.normal(0, spread, around.shape)
     return (rows * rng.uniform(*lengths, (len(rows), 1)) / 10).astype(np.float32)
 
@@ -49,6 +49,8 @@ prompts = {
     "denials": texts(0.4 * rng.normal(0, 1, (K, D))),
     "candidates": texts(unknown(60)),
 }
+own = np.random.default_rng(7)  # so that the arrays above stay as they were
+prompts["negated"] = texts(np.tile(centres, (3, 1)), spread=0.9, rng=own)
 prompts["candidates"][5] = 3 * prompts["classes"][2]  # a class by another length: left out
 
 
@@ -131,6 +133,11 @@ p = softmax(100 * s["classes"])
 y = 1 / (1 + np.exp(100 * (s["denials"] - s["classes"])))
 out["clipn"] = (p * y).sum(1)
 out["clipn:rule=ctw"] = y[np.arange(N), p.argmax(1)]
+out["negprompt"], out["negprompt:temperature=0.01"] = (
+    softmax(np.concatenate([s["classes"], s["negated"]], 1) / t)[:, :K].max(1) for t in (1.0, 0.01)
+)
+no = s["negated"].reshape(N, 3, K)
+out["lsn"], out["lsn:temperature=0.05"] = (mcm[1.0] + softmax((1 - no) / t).max(2).mean(1) for t in (5.0, 0.05))
 words = text["candidates"][(text["candidates"] @ text["classes"].T).max(1) <= 0.999]
 assert len(words) == 59
 for top in (35, 3):

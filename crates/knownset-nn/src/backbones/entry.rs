@@ -13,6 +13,8 @@ pub enum Architecture {
     ResNet(ResNetSpec),
     /// A vision transformer.
     Vit(VitSpec),
+    /// The small convolutional network for MNIST.
+    ConvNet,
     /// An image and a text tower; a checkpoint's own files say the rest.
     Clip,
 }
@@ -23,6 +25,7 @@ impl Architecture {
         match self {
             Self::ResNet(spec) => Some(spec.names.head),
             Self::Vit(_) => Some("head"),
+            Self::ConvNet => Some("fc2"),
             Self::Clip => None,
         }
     }

@@ -3,6 +3,7 @@
 mod cifar_resnet;
 mod clip;
 mod entry;
+mod mnist_convnet;
 mod resnet18_32x32;
 mod sprite_resnet;
 mod torchvision_resnet;
@@ -14,6 +15,7 @@ pub use entry::{Architecture, BackboneEntry, find};
 pub static BACKBONES: &[&BackboneEntry] = &[
     &sprite_resnet::SPRITE_RESNET,
     &clip::SPRITE_CLIP,
+    &mnist_convnet::MNIST_CONVNET,
     &cifar_resnet::RESNET20,
     &cifar_resnet::RESNET32,
     &cifar_resnet::RESNET44,

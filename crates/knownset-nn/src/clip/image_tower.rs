@@ -28,9 +28,9 @@ impl Backbone for ImageTower {
     fn forward(&self, batch: ArrayView4<'_, f32>) -> Output {
         if self.patches {
             let (embedding, patches) = self.clip.images_and_patches(batch);
-            Output { logits: None, embedding, patches: Some(patches) }
+            Output { logits: None, embedding, patches: Some(patches), rotations: None }
         } else {
-            Output { logits: None, embedding: self.clip.images(batch), patches: None }
+            Output { logits: None, embedding: self.clip.images(batch), patches: None, rotations: None }
         }
     }
 

@@ -79,6 +79,9 @@ impl Store {
         if let Some(patches) = &part.patches {
             tensors.insert("patches".into(), patches.clone().into());
         }
+        if let Some(rotations) = &part.rotations {
+            tensors.insert("rotations".into(), rotations.clone().into());
+        }
         let unreadable = serde_json::json!(part.unreadable).to_string();
         let metadata = BTreeMap::from([("unreadable".to_owned(), unreadable)]);
         Ok(TensorFile { tensors, metadata }.write(&self.path(rows))?)
@@ -97,16 +100,18 @@ fn decode(mut file: TensorFile, range: &Range<usize>) -> Option<Extracted> {
         _ => None,
     };
     let (embedding, logits) = (matrix("embedding")?, matrix("logits"));
-    let patches = match file.tensors.remove("patches") {
+    let mut cube = |name: &str| match file.tensors.remove(name) {
         Some(Tensor::F32(array)) => array.into_dimensionality::<Ix3>().ok().filter(|a| a.len_of(Axis(0)) == rows.len()),
         _ => None,
     };
+    let (patches, rotations) = (cube("patches"), cube("rotations"));
     let unreadable: Vec<(usize, String)> = serde_json::from_str(file.metadata.get("unreadable")?).ok()?;
     (rows.len() + unreadable.len() == range.len()).then_some(Extracted {
         rows,
         logits,
         embedding,
         patches,
+        rotations,
         truncated,
         unreadable,
     })

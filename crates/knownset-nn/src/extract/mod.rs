@@ -8,6 +8,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::sync_channel;
 
 use knownset_core::Origin;
+use knownset_core::parts::TURNS;
 use ndarray::{Array2, Array3, Array4, ArrayView2, ArrayView3, Axis, concatenate};
 use rayon::prelude::*;
 
@@ -65,6 +66,8 @@ pub struct Extracted {
     pub embedding: Array2<f32>,
     /// `[n, P, d]`.
     pub patches: Option<Array3<f32>>,
+    /// `[n, 4, 4]`.
+    pub rotations: Option<Array3<f32>>,
     /// Rows of which part was filled in.
     pub truncated: Vec<usize>,
     /// Rows that could not be read, and why.
@@ -226,13 +229,15 @@ impl Extraction<'_> {
         let batch = Array4::from_shape_vec((rows.len(), 3, side, side), values)
             .expect("an input source gives [3, side, side] values per image");
         let output = self.network.backbone.forward(batch.view());
-        for (row, values) in rows.iter().zip(output.embedding.outer_iter()) {
-            if values.iter().any(|value| !value.is_finite()) {
-                return Err(ExtractError::NotFinite(*row));
+        for (place, &row) in rows.iter().enumerate() {
+            let turned = output.rotations.as_ref().map(|rotations| rotations.index_axis(Axis(0), place));
+            let mut values = output.embedding.row(place).into_iter().chain(turned.iter().flatten());
+            if values.any(|value| !value.is_finite()) {
+                return Err(ExtractError::NotFinite(row));
             }
         }
-        let Output { logits, embedding, patches } = output;
-        Ok(Extracted { rows, logits, embedding, patches, truncated, unreadable })
+        let Output { logits, embedding, patches, rotations } = output;
+        Ok(Extracted { rows, logits, embedding, patches, rotations, truncated, unreadable })
     }
 }
 
@@ -244,6 +249,7 @@ fn join(parts: Vec<Extracted>, backbone: &dyn Backbone) -> Extracted {
         logits: (classes > 0).then(|| Array2::zeros((0, classes))),
         embedding: Array2::zeros((0, width)),
         patches: backbone.patches().map(|patches| Array3::zeros((0, patches, width))),
+        rotations: backbone.rotates().then(|| Array3::zeros((0, TURNS, TURNS))),
         truncated: Vec::new(),
         unreadable: Vec::new(),
     };
@@ -254,9 +260,13 @@ fn join(parts: Vec<Extracted>, backbone: &dyn Backbone) -> Extracted {
         let logits: Option<Vec<ArrayView2<'_, f32>>> =
             filled.iter().map(|part| part.logits.as_ref().map(|logits| logits.view())).collect();
         all.logits = logits.map(|all| concatenate(Axis(0), &all).expect("one network gives one width"));
-        let patches: Option<Vec<ArrayView3<'_, f32>>> =
-            filled.iter().map(|part| part.patches.as_ref().map(|patches| patches.view())).collect();
-        all.patches = patches.map(|all| concatenate(Axis(0), &all).expect("one network gives one shape"));
+        let cubes = |of: fn(&Extracted) -> Option<&Array3<f32>>| {
+            let cubes: Option<Vec<ArrayView3<'_, f32>>> =
+                filled.iter().map(|part| of(part).map(|cube| cube.view())).collect();
+            cubes.map(|all| concatenate(Axis(0), &all).expect("one network gives one shape"))
+        };
+        all.patches = cubes(|part| part.patches.as_ref());
+        all.rotations = cubes(|part| part.rotations.as_ref());
     }
     for part in parts {
         all.rows.extend(part.rows);

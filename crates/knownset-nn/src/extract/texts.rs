@@ -52,6 +52,14 @@ impl TextExtraction<'_> {
 
 impl Extracted {
     fn of_texts(rows: Vec<usize>, embedding: Array2<f32>) -> Self {
-        Self { rows, logits: None, embedding, patches: None, truncated: Vec::new(), unreadable: Vec::new() }
+        Self {
+            rows,
+            logits: None,
+            embedding,
+            patches: None,
+            rotations: None,
+            truncated: Vec::new(),
+            unreadable: Vec::new(),
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 
+use crate::parts::RECIPE_PREFIX;
 use crate::weights::{HostTensor, Weights};
 
 /// A module whose tensors have the names of a published checkpoint.
@@ -59,12 +60,28 @@ fn list(f: &mut fmt::Formatter<'_>, kind: &str, items: impl ExactSizeIterator<It
 
 /// The module with every tensor taken from `weights`: all found, all used, all of the right shape, else an error.
 pub fn load<M: Named>(module: M, weights: &Weights) -> Result<M, Mismatch> {
+    fill(module, weights, |_| false)
+}
+
+/// The same, of weights that may also hold a recipe's tensors: those called `recipe.NAME` are left for
+/// [`parts`](crate::parts()).
+pub fn load_beside_parts<M: Named>(module: M, weights: &Weights) -> Result<M, Mismatch> {
+    fill(module, weights, |name| name.starts_with(RECIPE_PREFIX))
+}
+
+/// [`load`], but that tensors for which `aside(name)` holds need not be used.
+fn fill<M: Named>(module: M, weights: &Weights, aside: impl Fn(&str) -> bool) -> Result<M, Mismatch> {
     let wanted = shapes(&module);
     let names: BTreeSet<&str> = wanted.keys().map(String::as_str).collect();
     let mut mismatch = Mismatch {
         path: weights.path().map(Into::into),
         missing: names.iter().filter(|name| weights.get(name).is_none()).map(|&name| name.to_owned()).collect(),
-        unexpected: weights.iter().map(|(name, _)| name).filter(|name| !names.contains(name)).map(Into::into).collect(),
+        unexpected: weights
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !names.contains(name) && !aside(name))
+            .map(Into::into)
+            .collect(),
         wrong_shape: Vec::new(),
     };
     for (name, shape) in &wanted {

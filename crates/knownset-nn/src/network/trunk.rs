@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::convnet::ConvNet;
 use super::parameters::Named;
 use super::resnet::ResNet;
 use super::vit::Vit;
@@ -16,6 +17,8 @@ pub enum Trunk {
     ResNet(ResNet),
     /// A vision transformer.
     Vit(Vit),
+    /// The small convolutional network.
+    ConvNet(ConvNet),
 }
 
 impl Trunk {
@@ -25,6 +28,7 @@ impl Trunk {
         match architecture {
             Architecture::ResNet(spec) => Some(Self::ResNet(ResNet::new(spec, classes, device))),
             Architecture::Vit(spec) => Some(Self::Vit(Vit::new(spec, classes, device))),
+            Architecture::ConvNet => Some(Self::ConvNet(ConvNet::new(classes, device))),
             Architecture::Clip => None,
         }
     }
@@ -34,6 +38,7 @@ impl Trunk {
         match self {
             Self::ResNet(network) => network.embed(input),
             Self::Vit(network) => network.embed(input),
+            Self::ConvNet(network) => network.embed(input),
         }
     }
 
@@ -42,6 +47,7 @@ impl Trunk {
         match self {
             Self::ResNet(network) => network.classify(embedding),
             Self::Vit(network) => network.classify(embedding),
+            Self::ConvNet(network) => network.classify(embedding),
         }
     }
 
@@ -50,6 +56,7 @@ impl Trunk {
         let head = match self {
             Self::ResNet(network) => network.head(),
             Self::Vit(network) => network.head(),
+            Self::ConvNet(network) => network.head(),
         };
         let weight = head.weight.val().transpose();
         let bias = head.bias.as_ref().map_or_else(|| Tensor::zeros([weight.dims()[0]], &weight.device()), |b| b.val());
@@ -61,6 +68,7 @@ impl Trunk {
         match self {
             Self::ResNet(network) => network.head().weight.dims()[0],
             Self::Vit(network) => network.head().weight.dims()[0],
+            Self::ConvNet(network) => network.head().weight.dims()[0],
         }
     }
 }
@@ -72,6 +80,7 @@ impl Named for Trunk {
         match self {
             Self::ResNet(network) => network.checkpoint_name(inside),
             Self::Vit(network) => network.checkpoint_name(inside),
+            Self::ConvNet(network) => network.checkpoint_name(inside),
         }
     }
 }

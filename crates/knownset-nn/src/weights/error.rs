@@ -46,6 +46,16 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
+    /// No tensors under the prefix asked for.
+    #[error("{path}: no tensors named `{prefix}.…`; their names begin with {}", first(found))]
+    Prefix {
+        /// The file.
+        path: PathBuf,
+        /// The prefix.
+        prefix: String,
+        /// What comes before the first dot of the names there are.
+        found: Vec<String>,
+    },
     /// An element type with no f32 reading.
     #[error("{path}: tensor {name} has element type {dtype}, which is not supported")]
     ElementType {
@@ -102,6 +112,14 @@ pub enum WeightsError {
         /// Elements of the storage.
         storage: usize,
     },
+}
+
+/// The first ten, and how many more there are.
+fn first(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    let more = names.len().saturating_sub(SHOWN);
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 /// A pickle refused. Nothing in a pickle is ever run: globals are looked up in a fixed list of names.

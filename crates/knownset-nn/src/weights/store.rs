@@ -1,6 +1,6 @@
 //! Named tensors on the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use knownset_core::digest::Hasher;
@@ -26,9 +26,19 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads a file whole. The format is told from the content, not the name.
+    /// Reads a file whole; of `FILE#PREFIX`, if there is no file of that very name, the tensors `PREFIX.NAME` as `NAME`: one
+    /// network of a file that holds several. The format is told from the content, not the name.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let weights = Self::from_bytes(&fs_err::read(path)?, path)?;
+        let (file, prefix) = if path.exists() { (path, None) } else { split(path) };
+        let weights = Self::from_bytes(&fs_err::read(file)?, file)?;
+        let weights = match prefix {
+            Some(prefix) => weights.below(prefix).map_err(|found| WeightsError::Prefix {
+                path: file.into(),
+                prefix: prefix.to_owned(),
+                found,
+            })?,
+            None => weights,
+        };
         Ok(Self { path: Some(path.into()), ..weights })
     }
 
@@ -49,6 +59,16 @@ impl Weights {
     /// Weights made in memory.
     pub fn from_tensors(tensors: BTreeMap<String, HostTensor>) -> Self {
         Self { tensors: without_prefix(without_counters(tensors)), path: None }
+    }
+
+    /// The tensors whose names begin with `prefix` and a dot, without these; where there are none, the beginnings there are.
+    fn below(self, prefix: &str) -> Result<Self, Vec<String>> {
+        let beginnings: BTreeSet<&str> = self.tensors.keys().filter_map(|name| name.split('.').next()).collect();
+        let beginnings = beginnings.into_iter().map(str::to_owned).collect();
+        let rest = |name: String| Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned());
+        let below: BTreeMap<_, _> =
+            self.tensors.into_iter().filter_map(|(name, tensor)| Some((rest(name)?, tensor))).collect();
+        if below.is_empty() { Err(beginnings) } else { Ok(Self::from_tensors(below)) }
     }
 
     /// The same tensors by other names or in other shapes.
@@ -102,6 +122,15 @@ impl Weights {
             hasher.field(&values);
         }
         hasher.finish()
+    }
+}
+
+/// The file and the prefix of `FILE#PREFIX`.
+fn split(path: &Path) -> (&Path, Option<&str>) {
+    let parts = path.to_str().and_then(|text| text.rsplit_once('#'));
+    match parts.filter(|(file, prefix)| !file.is_empty() && !prefix.is_empty()) {
+        Some((file, prefix)) => (Path::new(file), Some(prefix)),
+        None => (path, None),
     }
 }
 

@@ -3,7 +3,7 @@
 Weights and inputs are not stored: both sides compute them from names with `hashed` (tests/it/hashed.rs is its twin).
 Stored is what the reference says, a few KB: logits and embedding of two images per network.
 
-Made with Python 3.11, torch 2.13.0, torchvision 0.28.0, timm 1.0.31:
+Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, timm 1.0.31:
     python make_backbones.py
 """
 
@@ -105,11 +105,29 @@ class SmallResNet(nn.Module):
         return getattr(self, self.head)(x.mean((2, 3)))
 
 
+class ConvNet(nn.Module):
+    """Outlier exposure's network for MNIST, of the grey that PIL's `convert("L")` makes of colours."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 10, 5), nn.Conv2d(10, 20, 5)
+        self.fc1, self.fc2 = nn.Linear(320, 50), nn.Linear(50, CLASSES)
+
+    def forward(self, x):
+        x = x[:, :1] * 0.299 + x[:, 1:2] * 0.587 + x[:, 2:] * 0.114
+        for conv in (self.conv1, self.conv2):
+            x = F.max_pool2d(conv(x), 2)
+            x = x * torch.sigmoid(1.702 * x)
+        x = self.fc1(x.flatten(1))
+        return self.fc2(x * torch.sigmoid(1.702 * x))
+
+
 def cifar(n):
     return SmallResNet([16, 32, 64], [n, n, n], 1, None, "linear")
 
 
 NETWORKS = {
+    "mnist-convnet": (28, "fc2", ConvNet),
     "sprite-resnet": (64, "fc", lambda: SmallResNet([32, 64, 128], [1, 1, 1], 2, "downsample", "fc")),
     "cifar-resnet20": (32, "linear", lambda: cifar(3)),
     "cifar-resnet32": (32, "linear", lambda: cifar(5)),

@@ -85,3 +85,47 @@ fn saved_weights_come_back_bit_for_bit() {
     weights.save(&path).unwrap();
     assert!(Weights::open(&path).unwrap().iter().eq(weights.iter()));
 }
+
+#[test]
+fn one_of_several_networks_in_a_file_is_chosen_by_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let both: BTreeMap<String, HostTensor> = tensors(find("sprite-resnet").unwrap())
+        .into_iter()
+        .flat_map(|(name, tensor)| {
+            let other = HostTensor { shape: tensor.shape.clone(), values: vec![0.5; tensor.values.len()] };
+            [
+                (format!("run.a.{name}"), tensor),
+                (format!("run.b.{name}"), other.clone()),
+                (format!("last.{name}"), other),
+            ]
+        })
+        .collect();
+    Weights::from_tensors(both).save(&at("nets.safetensors")).unwrap();
+    let alone = Weights::from_tensors(tensors(find("sprite-resnet").unwrap()));
+    alone.save(&at("a.safetensors")).unwrap();
+    let chosen = load_backbone("sprite-resnet", &at("nets.safetensors#run.a")).unwrap().origin;
+    let separate = load_backbone("sprite-resnet", &at("a.safetensors")).unwrap().origin;
+    assert_eq!(chosen.weights_sha256, separate.weights_sha256);
+    // What is recorded opens the same network again.
+    let recorded = chosen.weights.unwrap();
+    assert!(recorded.ends_with("nets.safetensors#run.a"), "{recorded}");
+    assert_eq!(Weights::open(recorded.as_ref()).unwrap().sha256(), chosen.weights_sha256);
+    assert_ne!(Weights::open(&at("nets.safetensors#last")).unwrap().sha256(), chosen.weights_sha256);
+
+    for prefix in ["run.", "ru", "a", "run.c", "run.a.fc.weight"] {
+        let error = Weights::open(&at(&format!("nets.safetensors#{prefix}"))).unwrap_err().to_string();
+        let expected = format!("nets.safetensors: no tensors named `{prefix}.…`; their names begin with last, run");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    // Between the two: a prefix that is too short finds tensors, but not the network's.
+    let error = load_backbone("sprite-resnet", &at("nets.safetensors#run")).err().unwrap().to_string();
+    assert!(error.contains("nets.safetensors#run: the weights do not fit") && error.contains("a.bn1.bias"), "{error}");
+    for missing in ["none.safetensors#a", "nets.safetensors#"] {
+        let error = Weights::open(&at(missing)).unwrap_err().to_string();
+        assert!(error.contains("none.safetensors") || error.contains(missing), "{error}");
+    }
+    // A file whose name has the sign is opened whole.
+    alone.save(&at("a#run.a")).unwrap();
+    assert_eq!(Weights::open(&at("a#run.a")).unwrap().sha256(), separate.weights_sha256);
+}

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_core::{Filter, Resize};
 use knownset_nn::clip::{Clip, ClipError};
 use knownset_nn::{HostTensor, Weights};
@@ -132,6 +134,51 @@ fn an_embedding_has_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
         let shuffled: Vec<&String> = order.iter().map(|&text| &texts[text]).collect();
         assert_eq!(clip.texts(&shuffled).unwrap(), words.select(Axis(0), &order), "{name}");
     }
+}
+
+/// Finds out whether any tensor keeps a gradient.
+struct Frozen(bool);
+
+impl ModuleVisitor for Frozen {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 &= !param.val().is_autodiff();
+    }
+}
+
+#[test]
+fn token_vectors_are_read_as_their_tokens_and_gradients_reach_nothing_else() {
+    let clip = open("hf-quick");
+    let (network, device) = (clip.network(), Device::flex());
+    let tokens = clip.tokenizer().encode("a small red cat.").unwrap();
+    let ids: Vec<i64> = tokens.ids.iter().map(|&id| i64::from(id)).collect();
+    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.ids.len()]), &device);
+    let ends = Tensor::<1, Int>::from_data([tokens.end as i64], &device);
+    let values = |tensor: Tensor<2>| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
+    let by_ids = values(network.texts(ids.clone(), ends.clone()));
+    let plain = network.token_vectors(ids);
+    assert_eq!(values(network.texts_of_vectors(plain.clone(), ends.clone())), by_ids);
+    let vectors = plain.clone().autodiff().require_grad();
+    let text = network.texts_of_vectors(vectors.clone(), ends.clone());
+    assert_eq!(values(text.clone()), by_ids, "the same bits with gradients");
+
+    let gradient: Vec<f32> = vectors.grad(&text.sum().backward()).unwrap().into_data().iter::<f32>().collect();
+    let [_, _, width] = plain.dims();
+    let (before, behind) = gradient.split_at((tokens.end + 1) * width);
+    assert!(behind.iter().all(|&value| value == 0.0), "what comes behind the end token changes nothing");
+    let start: Vec<f32> = plain.into_data().iter::<f32>().collect();
+    let sum = |place: usize, by: f32| {
+        let mut moved = start.clone();
+        moved[place] += by;
+        let moved = Tensor::from_data(TensorData::new(moved, [1, start.len() / width, width]), &device);
+        values(network.texts_of_vectors(moved, ends.clone())).iter().map(|&value| f64::from(value)).sum::<f64>()
+    };
+    for place in (0..before.len()).step_by(7) {
+        let difference = (sum(place, 1e-2) - sum(place, -1e-2)) / 2e-2;
+        assert!((difference - f64::from(before[place])).abs() < 5e-3, "{place}: {difference} {}", before[place]);
+    }
+    let mut frozen = Frozen(true);
+    network.visit(&mut frozen);
+    assert!(frozen.0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Device;
-use knownset_nn::network::{ResNet, Vit, shapes};
+use knownset_nn::network::{ConvNet, ResNet, Vit, shapes};
 use knownset_nn::{Architecture, BACKBONES, BackboneEntry, HostTensor, Weights};
 use ndarray::Array4;
 
@@ -63,6 +63,7 @@ pub(crate) fn tensors(entry: &BackboneEntry) -> BTreeMap<String, HostTensor> {
     let shapes = match entry.architecture {
         Architecture::ResNet(spec) => shapes(&ResNet::new(spec, CLASSES, &device)),
         Architecture::Vit(spec) => shapes(&Vit::new(spec, CLASSES, &device)),
+        Architecture::ConvNet => shapes(&ConvNet::new(CLASSES, &device)),
         Architecture::Clip => unreachable!("towers have references of their own"),
     };
     shapes.into_iter().map(|(name, shape)| (name.clone(), value(&name, &shape))).collect()

@@ -7,6 +7,7 @@ mod clip;
 mod hashed;
 mod layers;
 mod parity;
+mod parts;
 mod pickles;
 mod real_weights;
 mod same_bits;

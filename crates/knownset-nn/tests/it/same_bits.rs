@@ -73,6 +73,11 @@ fn vit_tiny() {
 }
 
 #[test]
+fn mnist_convnet() {
+    check("mnist-convnet", 28, 33);
+}
+
+#[test]
 fn an_empty_batch_is_an_empty_answer() {
     let output = backbone("sprite-resnet").forward(images(0, 64).view());
     assert_eq!(output.embedding.dim(), (0, 128));

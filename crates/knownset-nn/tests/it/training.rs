@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use knownset_nn::network::{ResNet, ResNetSpec, Vit, initialise, load, to_weights};
+use knownset_nn::network::{ConvNet, ResNet, ResNetSpec, Vit, initialise, load, to_weights};
 use knownset_nn::{Architecture, Weights, find, frozen};
 
 use crate::hashed::{CLASSES, classifiers, hashed_f32, images, relative_error, tensors};
@@ -10,7 +10,7 @@ use crate::hashed::{CLASSES, classifiers, hashed_f32, images, relative_error, te
 fn sprite() -> ResNetSpec {
     match find("sprite-resnet").unwrap().architecture {
         Architecture::ResNet(spec) => spec,
-        Architecture::Vit(_) | Architecture::Clip => unreachable!(),
+        _ => unreachable!(),
     }
 }
 
@@ -27,6 +27,7 @@ fn names_and_values_survive_module_and_back() {
                 to_weights(&load(ResNet::new(spec, CLASSES, &Device::flex()), &weights).unwrap())
             }
             Architecture::Vit(spec) => to_weights(&load(Vit::new(spec, CLASSES, &Device::flex()), &weights).unwrap()),
+            Architecture::ConvNet => to_weights(&load(ConvNet::new(CLASSES, &Device::flex()), &weights).unwrap()),
             Architecture::Clip => unreachable!(),
         };
         assert!(back.iter().eq(weights.iter()), "{}", entry.name);

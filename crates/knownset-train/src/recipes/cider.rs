@@ -28,7 +28,7 @@ use super::oe::log_sum_exp;
 use super::{Outliers, ParamDoc, RecipeEntry, classifier, cross_entropy};
 use crate::augment::Augment;
 use crate::network::{Kept, Network, keep, kept};
-use crate::recipe::{Batch, Moment, Recipe, Step, constant};
+use crate::recipe::{Batch, Moment, Recipe, Step, Views, constant};
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "cider",
@@ -78,8 +78,8 @@ impl Recipe for Cider {
         require(self.width >= 1, "width", self.width as f64, "at least 1")
     }
 
-    fn views(&self, standard: &Augment) -> Vec<Augment> {
-        vec![standard.clone(), standard.clone()]
+    fn views(&self, standard: &Augment) -> Views {
+        Views { once: Augment::default(), each: vec![standard.clone(), standard.clone()] }
     }
 
     fn parts(&self, width: usize, classes: usize, device: &Device) -> Sphere {

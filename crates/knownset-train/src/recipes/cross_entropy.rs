@@ -43,10 +43,15 @@ impl Recipe for CrossEntropy {
     }
 
     fn step(&self, network: &mut Network<NoParts>, batch: &Batch, _: &Moment) -> Step {
-        let logits = network.trunk.classify(network.embed(batch.images()));
-        let targets = batch.targets(&logits.device());
-        Step::new(smoothed(logits.clone(), targets, self.label_smoothing), &logits, &batch.labels)
+        step(network, batch, self.label_smoothing)
     }
+}
+
+/// A step on the first view, of any recipe whose loss is this one.
+pub(super) fn step(network: &Network<NoParts>, batch: &Batch, smoothing: f64) -> Step {
+    let logits = network.trunk.classify(network.embed(batch.images()));
+    let targets = batch.targets(&logits.device());
+    Step::new(smoothed(logits.clone(), targets, smoothing), &logits, &batch.labels)
 }
 
 /// The loss of logits `[n, K]` for labels `[n]`, a single number.

@@ -1,15 +1,33 @@
 //! One file per recipe, and the list of them.
 
-pub(crate) mod ascood;
-pub(crate) mod cider;
+mod arpl;
+mod ascood;
+mod aug_mix;
+mod cider;
 pub(crate) mod clip;
+mod conf_branch;
+pub(crate) mod coop;
 pub(crate) mod cross_entropy;
-pub(crate) mod energy_reg;
-pub(crate) mod mcd;
-pub(crate) mod mixoe;
-pub(crate) mod npos;
-pub(crate) mod oe;
-pub(crate) mod vos;
+mod cut_mix;
+mod energy_reg;
+mod fodfom;
+mod g_odin;
+mod ish;
+pub(crate) mod locoop;
+mod logit_norm;
+pub(crate) mod lsn;
+mod mcd;
+mod mixoe;
+pub(crate) mod negprompt;
+mod npos;
+mod oe;
+mod pix_mix;
+mod rand_augment;
+mod reg_mixup;
+mod rot_pred;
+mod rts;
+mod t2fnorm;
+mod vos;
 
 use knownset_core::params::{ParamError, read};
 use serde::de::DeserializeOwned;
@@ -17,6 +35,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::classifier::Teach;
+use crate::prompts::PromptRecipe;
 use crate::recipe::Recipe;
 
 /// A recipe of the registry.
@@ -67,6 +86,8 @@ pub(crate) enum Kind {
     Classifier(fn(Map<String, Value>) -> Result<Parsed, ParamError>),
     /// An image and a text tower.
     Towers,
+    /// Prompts for towers that stay as they are.
+    Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
 }
 
 /// Checked parameters, as a recipe and as JSON with every default filled in.
@@ -82,23 +103,62 @@ pub(crate) const fn classifier<R: Recipe + Serialize + DeserializeOwned + 'stati
     })
 }
 
+/// Checked parameters of a recipe for prompts.
+pub(crate) type ParsedPrompts = (Box<dyn PromptRecipe>, Value);
+
+/// How a recipe for prompts reads its parameters.
+pub(crate) const fn prompts<R: PromptRecipe + Serialize + DeserializeOwned + 'static>() -> Kind {
+    Kind::Prompts(|params| {
+        let recipe: R = read(params)?;
+        recipe.check()?;
+        let params = serde_json::to_value(&recipe)?;
+        Ok((Box::new(recipe), params))
+    })
+}
+
+impl RecipeEntry {
+    /// Whether it learns prompts, which [`ChosenPrompts`](crate::ChosenPrompts) does.
+    pub fn learns_prompts(&self) -> bool {
+        matches!(self.kind, Kind::Prompts(_))
+    }
+}
+
 fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match kind {
         Kind::Classifier(_) => "classifier",
         Kind::Towers => "towers",
+        Kind::Prompts(_) => "prompts",
     })
 }
 
 /// Every recipe, in the order they are listed to the user.
 pub static RECIPES: &[&RecipeEntry] = &[
     &cross_entropy::ENTRY,
+    &logit_norm::ENTRY,
+    &t2fnorm::ENTRY,
+    &conf_branch::ENTRY,
+    &g_odin::ENTRY,
+    &arpl::ENTRY,
+    &rot_pred::ENTRY,
+    &ish::ENTRY,
+    &rts::ENTRY,
+    &cider::ENTRY,
+    &npos::ENTRY,
+    &vos::ENTRY,
+    &reg_mixup::ENTRY,
+    &cut_mix::ENTRY,
+    &aug_mix::ENTRY,
+    &pix_mix::ENTRY,
+    &rand_augment::ENTRY,
+    &ascood::ENTRY,
     &oe::ENTRY,
     &energy_reg::ENTRY,
     &mixoe::ENTRY,
     &mcd::ENTRY,
-    &vos::ENTRY,
-    &npos::ENTRY,
-    &cider::ENTRY,
-    &ascood::ENTRY,
+    &fodfom::ENTRY,
     &clip::ENTRY,
+    &coop::ENTRY,
+    &locoop::ENTRY,
+    &negprompt::ENTRY,
+    &lsn::ENTRY,
 ];

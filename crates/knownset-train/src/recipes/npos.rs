@@ -33,7 +33,7 @@ use super::{Outliers, ParamDoc, RecipeEntry, classifier};
 use crate::augment::Augment;
 use crate::network::Network;
 use crate::queue::{Queue, tensor};
-use crate::recipe::{Batch, Moment, Recipe, Step, constant};
+use crate::recipe::{Batch, Moment, Recipe, Step, Views, constant};
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "npos",
@@ -137,8 +137,8 @@ impl Recipe for Npos {
         require((1..=self.samples).contains(&self.keep), "keep", self.keep as f64, "between 1 and samples")
     }
 
-    fn views(&self, standard: &Augment) -> Vec<Augment> {
-        vec![standard.clone(), standard.clone()]
+    fn views(&self, standard: &Augment) -> Views {
+        Views { once: Augment::default(), each: vec![standard.clone(), standard.clone()] }
     }
 
     fn parts(&self, width: usize, classes: usize, device: &Device) -> Parts {

@@ -7,14 +7,22 @@ use knownset_train::{Curve, Decays, Keep, Optimiser, Schedule, Training};
 
 use super::at_least_one;
 
+/// Passes over the training images, and images per batch, where nothing else is usual.
+const EPOCHS: usize = 30;
+const BATCH: usize = 64;
+
 #[derive(Debug, Args)]
 pub(crate) struct Train {
     /// Recipe, as name:key=value…; `sio+NAME` adds synthetic images to it; `knownset recipes` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) recipe: String,
-    /// Backbone to train, from random weights [default: sprite-resnet, or sprite-clip for the recipe clip]
+    /// Backbone to train, from random weights [default: sprite-resnet, or sprite-clip for the recipe clip]; for recipes
+    /// that learn prompts, the towers that stay as they are [default: sprite-clip]
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
+    /// Weights of towers that stay as they are: a CLIP checkpoint's folder, or hf:ORGANISATION/NAME
+    #[arg(long, value_name = "DIR", requires = "backbone")]
+    pub(crate) weights: Option<PathBuf>,
     /// Towers to train with the recipe clip: a folder with config.json and preprocessor_config.json
     #[arg(long, value_name = "DIR", conflicts_with = "backbone")]
     pub(crate) towers: Option<PathBuf>,
@@ -30,7 +38,7 @@ pub(crate) struct Train {
     /// Images of no known class, for recipes that learn from outliers; may be given more than once
     #[arg(long, value_name = "REF")]
     pub(crate) outliers: Vec<String>,
-    /// Changes to training images [default: crop and flip; clip: crop]
+    /// Changes to training images [default: crop and flip; clip: crop; for prompts resized-crop,flip]
     #[arg(long, value_name = "LIST")]
     pub(crate) augment: Option<String>,
     /// Folder for weights, checkpoint and log
@@ -47,22 +55,23 @@ pub(crate) struct Train {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Optimisation")]
 pub(crate) struct Descent {
-    /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    pub(crate) epochs: usize,
-    /// Images per batch
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
-    pub(crate) batch_size: usize,
+    /// Passes over the training images [default: 30; for prompts the paper's]
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+    /// Images per batch [default: 64; for prompts 32]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_size: Option<usize>,
     /// Batches whose gradients are averaged for a step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) accumulate: usize,
     /// How gradients become steps [default: sgd; clip: adamw]
     #[arg(long, value_name = "NAME")]
     pub(crate) optimiser: Option<OptimiserName>,
-    /// The highest learning rate [default: 0.1; adamw: 0.001]
+    /// The highest learning rate [default: 0.1; adamw: 0.001; for prompts the paper's]
     #[arg(long, value_name = "RATE")]
     pub(crate) lr: Option<f64>,
-    /// Epochs in which the rate rises to it [default: 0; clip: 1 in 20]
+    /// Epochs in which the rate rises to it [default: 0; clip: 1 in 20]; for prompts with a cosine, epochs at 0.00001
+    /// [default: 1]
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) warmup: Option<f64>,
     /// What the rate does then: cosine, constant, or steps:A,B,… to a tenth after epochs A, B, …
@@ -123,6 +132,7 @@ impl Train {
         warmup: f64,
     ) -> anyhow::Result<Training<'_>> {
         let Descent { epochs, batch_size, accumulate, ema, clip, seed, .. } = self.descent;
+        let (epochs, batch_size) = (epochs.unwrap_or(EPOCHS), batch_size.unwrap_or(BATCH));
         let steps = images.div_ceil(batch_size).div_ceil(accumulate);
         let warmup = self.descent.warmup.unwrap_or(warmup * epochs as f64);
         anyhow::ensure!(warmup >= 0.0 && warmup.is_finite(), "--warmup must be at least 0, but is {warmup}");
@@ -139,11 +149,7 @@ impl Train {
             batch: batch_size,
             accumulate,
             optimiser,
-            schedule: Schedule {
-                lr,
-                warmup: (warmup * steps as f64) as usize,
-                curve: self.descent.schedule.clone(),
-            },
+            schedule: Schedule { lr, warmup: (warmup * steps as f64) as usize, curve: self.descent.schedule.clone() },
             clip,
             ema,
             keep: match self.descent.keep {

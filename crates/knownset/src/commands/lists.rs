@@ -21,6 +21,9 @@ pub(super) fn detectors(args: &List, printer: Printer) -> anyhow::Result<Status>
             let mut text =
                 format!("{} ({}, {})\n{}\n\nscore  {}\n", info.name, info.title, info.year, info.paper, info.formula);
             let _ = writeln!(text, "reads  {}\nknows  {}", needs(info), tables::knows(Some(info.information)));
+            if let Some(recipe) = info.needs.recipe {
+                let _ = writeln!(text, "for    networks trained with --recipe {recipe}");
+            }
             for param in info.params {
                 let _ = writeln!(text, "\n{}: {}", param.name, param.doc);
             }
@@ -47,10 +50,12 @@ fn needs(info: &knownset_detect::Info) -> String {
         ("head", needs.head),
         ("labels", needs.labels),
         ("patches", needs.patches),
+        ("rotations", needs.rotations),
     ];
     let images = arrays.iter().filter(|(_, needed)| *needed).map(|(name, _)| (*name).to_owned());
+    let parts = needs.parts.iter().map(|name| format!("parts.{name}"));
     let words = needs.prompts.iter().map(|name| format!("prompts.{name}"));
-    images.chain(words).collect::<Vec<_>>().join(", ")
+    images.chain(parts).chain(words).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn backbones(args: &List, printer: Printer) -> anyhow::Result<Status> {
@@ -104,6 +109,7 @@ pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
         let entry = knownset_train::find(name)?;
         printer.result(entry, || {
             let outliers = match entry.outliers {
+                Outliers::None if entry.learns_prompts() => "a few images of each known class, through frozen towers",
                 Outliers::None => "images of the known classes",
                 Outliers::Required => "images of the known classes and outliers (--outliers)",
             };

@@ -1,12 +1,15 @@
 //! `knownset zeroshot`: class names and images → labels and scores, no training images needed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
 use comfy_table::{Table, presets};
+use knownset_core::prompts::CLASSES;
 use knownset_core::write_features;
 use knownset_detect::{Chosen, FitInput, Fitted, select};
+use knownset_nn::clip::Clip;
 use serde::Serialize;
 
 use super::{Status, bench, judge};
@@ -59,9 +62,14 @@ pub(super) fn run(args: &Zeroshot, printer: Printer) -> anyhow::Result<Status> {
     let clip = towers::open(&args.towers.backbone, args.towers.weights.as_deref(), printer)?;
     let towers = Towers::new(clip, detectors.iter().any(|chosen| chosen.entry().info.needs.patches));
     let images = Images::open(&args.data, args.reading.strict)?;
-    let classes = args.words.class_names(&images)?;
-    let cache = args.reading.keeping.cache();
-    let known = build(&args.words, &classes, &detectors, towers.clip(), cache.as_ref(), printer)?;
+    let known = match &args.known {
+        Some(path) => kept(path, towers.clip(), printer)?,
+        None => {
+            let classes = args.words.class_names(&images)?;
+            let cache = args.reading.keeping.cache();
+            build(&args.words, &classes, &detectors, towers.clip(), cache.as_ref(), printer)?
+        }
+    };
     let read = |what: &str, images: Images| towers.read(what, images, &known.features, &args.reading, printer);
     let id = read("id", images)?;
     if args.ood.is_empty() {
@@ -76,7 +84,8 @@ pub(super) fn run(args: &Zeroshot, printer: Printer) -> anyhow::Result<Status> {
     outcome.results.timing.insert("read".into(), extracted);
     outcome.results.timing.insert("total".into(), started.elapsed().as_secs_f64());
     if let Some(folder) = &args.out {
-        let subtitle = format!("{} classes given in words, {}", classes.len(), args.words.templates);
+        let how = args.known.as_ref().map_or_else(|| args.words.templates.clone(), |path| path.display().to_string());
+        let subtitle = format!("{} classes given in words, {how}", known.record.classes.len());
         bench::write(folder, "Zero-shot detection", &subtitle, &sets, &outcome)?;
         write_features(&folder.join("known.safetensors"), &known.features)?;
         let words = serde_json::to_vec_pretty(&known.record)?;
@@ -86,6 +95,19 @@ pub(super) fn run(args: &Zeroshot, printer: Printer) -> anyhow::Result<Status> {
     let compared = Compared { known: &known.record, results: &outcome.results };
     printer.result(&compared, || tables::terminal(&outcome.results))?;
     Ok(judge(&outcome.results, &args.gate, printer))
+}
+
+/// A known set in words that was made before, by these towers.
+fn kept(path: &Path, clip: &Clip, printer: Printer) -> anyhow::Result<KnownWords> {
+    let features = Set::from_file(path, printer)?.features;
+    let file = path.display();
+    anyhow::ensure!(features.prompts.contains_key(CLASSES), "{file} has no prompts.{CLASSES}: no known set in words");
+    if let Some(origin) = &features.origin {
+        origin.check_same(clip.origin()).with_context(|| format!("{file} was made by other towers"))?;
+    }
+    let names = features.class_names.clone();
+    let classes = names.unwrap_or_else(|| (0..features.classes()).map(|class| class.to_string()).collect());
+    Ok(KnownWords { features, record: Record { classes, ..Record::default() } })
 }
 
 /// Labels and scores of one set of images.

@@ -67,3 +67,31 @@ fn resnet20_on_cifar10_gives_the_expected_figures() {
         assert_eq!(row, found[&key]);
     }
 }
+
+/// The six released networks of outlier exposure's MNIST experiment: their published test errors, and the AUROC of the
+/// maximum softmax probability against Fashion-MNIST as PyTorch and SciPy compute it. One file, chosen by prefix.
+#[test]
+fn mnist_networks_make_the_published_errors_and_outlier_exposure_helps() {
+    let Some(data) = shared_data() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let images =
+        |name: &str| format!("mnist:{}", data.join(format!("mnist/{name}-t10k-images-idx3-ubyte.gz")).display());
+    let (mnist, fashion) = (images("mnist"), format!("fashion={}", images("fashion")));
+    for (network, errors, auroc) in [
+        ("baseline_epoch_9", 94.0, 0.993_005),
+        ("calib_baseline_epoch_9", 96.0, 0.992_407),
+        ("oe_tune_epoch_4", 92.0, 0.999_002),
+        ("calib_oe_tune_epoch_4", 94.0, 0.999_077),
+        ("oe_scratch_epoch_9", 103.0, 0.999_172),
+        ("calib_oe_scratch_epoch_9", 117.0, 0.998_895),
+    ] {
+        let weights = data.join(format!("weights/mnist-oe-convnet.safetensors#{network}"));
+        let mut args = vec!["bench", "--backbone", "mnist-convnet", "--weights", text(&weights), "--detectors", "msp"];
+        args.extend(["--train", &mnist, "--id", &mnist, "--ood", &fashion, "--json", "--quiet"]);
+        let results = run(folder.path(), &args).json();
+        let accuracy = results["id"]["accuracy"].as_f64().unwrap();
+        assert_eq!((1e4 * (1.0 - accuracy)).round(), errors, "{network}");
+        let found = results["results"][0]["auroc"].as_f64().unwrap();
+        assert!((found - auroc).abs() < 2e-6, "{network}: {found}");
+    }
+}

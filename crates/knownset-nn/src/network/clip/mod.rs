@@ -115,7 +115,18 @@ impl Clip {
     /// Texts → embeddings `[n, d]`, not normalised. `ids` `[n, T]` holds one text a row, T at most the context; a text's
     /// embedding is read at its end token, whose place `ends` `[n]` gives. What comes behind that place changes nothing.
     pub fn texts(&self, ids: Tensor<2, Int>, ends: Tensor<1, Int>) -> Tensor<2> {
-        self.text_projection.forward(self.text_model.forward(ids, ends))
+        self.texts_of_vectors(self.token_vectors(ids), ends)
+    }
+
+    /// Ids `[n, T]` → the vectors of their tokens `[n, T, w]`, before their positions are added.
+    pub fn token_vectors(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.text_model.vectors(ids)
+    }
+
+    /// [`texts`](Self::texts) of token vectors `[n, T, w]`, which need not be those of any token. On a device without
+    /// gradients the towers are constants: gradients then reach the vectors and nothing else.
+    pub fn texts_of_vectors(&self, vectors: Tensor<3>, ends: Tensor<1, Int>) -> Tensor<2> {
+        self.text_projection.forward(self.text_model.read(vectors, ends))
     }
 
     /// The factor that turns cosines into logits, e to the learned `logit_scale`; `[1]`.

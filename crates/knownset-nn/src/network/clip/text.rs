@@ -39,16 +39,20 @@ impl TextTower {
         }
     }
 
-    /// Ids `[n, T]` and the place of each end token `[n]` → `[n, w]`.
-    pub(super) fn forward(&self, ids: Tensor<2, Int>, ends: Tensor<1, Int>) -> Tensor<2> {
+    /// Ids `[n, T]` → the vectors of their tokens `[n, T, w]`.
+    pub(super) fn vectors(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [n, tokens] = ids.dims();
-        let device = ids.device();
         let table = self.embeddings.token_embedding.weight.val();
         let [_, width] = table.dims();
-        let words = table.select(0, ids.reshape([n * tokens])).reshape([n, tokens, width]);
+        table.select(0, ids.reshape([n * tokens])).reshape([n, tokens, width])
+    }
+
+    /// Token vectors `[n, T, w]` and the place of each end token `[n]` → `[n, w]`.
+    pub(super) fn read(&self, vectors: Tensor<3>, ends: Tensor<1, Int>) -> Tensor<2> {
+        let [n, tokens, width] = vectors.dims();
         let places = self.embeddings.position_embedding.weight.val().narrow(0, 0, tokens);
-        let mask = causal(tokens, &device);
-        let mut hidden = words + places.unsqueeze::<3>();
+        let mask = causal(tokens, &vectors.device());
+        let mut hidden = vectors + places.unsqueeze::<3>();
         for block in &self.encoder.layers {
             hidden = block.forward(hidden, Some(&mask));
         }

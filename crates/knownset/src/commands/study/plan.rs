@@ -56,7 +56,12 @@ impl Plan {
         );
         let names: Vec<&String> = plan.ood.values().flat_map(BTreeMap::keys).collect();
         let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
-        anyhow::ensure!(twice.is_none(), "{}: two OOD sets are called {:?}", path.display(), twice.map(|(_, name)| name));
+        anyhow::ensure!(
+            twice.is_none(),
+            "{}: two OOD sets are called {:?}",
+            path.display(),
+            twice.map(|(_, name)| name)
+        );
         Ok(plan)
     }
 
@@ -135,10 +140,13 @@ mod tests {
     fn options_of_a_run_come_after_those_of_all() {
         let plan = plan(TEXT).unwrap();
         let plain = plan.arguments("plain", 7, Path::new("out")).unwrap();
-        assert_eq!((plain.recipe.as_str(), plain.descent.epochs, plain.descent.seed), ("cross-entropy", 2, 7));
+        assert_eq!((plain.recipe.as_str(), plain.descent.epochs, plain.descent.seed), ("cross-entropy", Some(2), 7));
         assert!(plain.descent.nesterov && plain.resume && plain.outliers.is_empty());
         let oe = plan.arguments("oe", 0, Path::new("out")).unwrap();
-        assert_eq!((oe.descent.epochs, oe.outliers.as_slice()), (3, &["folder:a".to_owned(), "folder:b".to_owned()][..]));
+        assert_eq!(
+            (oe.descent.epochs, oe.outliers.as_slice()),
+            (Some(3), &["folder:a".to_owned(), "folder:b".to_owned()][..])
+        );
     }
 
     #[test]

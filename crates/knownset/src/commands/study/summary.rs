@@ -69,9 +69,9 @@ impl Summary {
                 Interval::of_differences(&before?.get(detector)?.get(group)?.auroc, &after.auroc)
             };
             let detectors = run.iter().map(|(detector, groups)| {
-                let figures = groups.iter().filter_map(|(group, seeds)| {
-                    Some((group.clone(), figures(seeds, gain(detector, group, seeds))?))
-                });
+                let figures = groups
+                    .iter()
+                    .filter_map(|(group, seeds)| Some((group.clone(), figures(seeds, gain(detector, group, seeds))?)));
                 (detector.clone(), figures.collect())
             });
             let shared: Vec<&String> = run.keys().filter(|detector| everywhere(detector)).collect();

@@ -2,13 +2,14 @@
 
 mod classifier;
 mod clip;
+mod prompts;
 
 pub(crate) use classifier::train as classifier;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
-use knownset_train::{Chosen, Event, find};
+use knownset_train::{Chosen, ChosenPrompts, Event, RecipeEntry, find};
 
 use super::Status;
 use crate::cli::Train;
@@ -19,6 +20,14 @@ use crate::printer::{Printer, Progress};
 const PAD_SHARE: u32 = 8;
 
 pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
+    let name = args.recipe.split(':').next().unwrap_or_default();
+    if find(name).is_ok_and(RecipeEntry::learns_prompts) {
+        return prompts::run(args, &ChosenPrompts::parse(&args.recipe)?, printer);
+    }
+    anyhow::ensure!(
+        args.weights.is_none(),
+        "the recipe {name} begins with random weights; it has no use for --weights"
+    );
     if args.recipe == "clip" {
         return clip::run(args, find("clip")?, printer);
     }

@@ -1,0 +1,104 @@
+//! Training through the command line: what is refused, and a run that is killed.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use knownset_nn::Weights;
+use serde_json::Value;
+
+use crate::util::{command, image_folder, run, text};
+
+/// A short run on a small network.
+fn arguments<'a>(data: &'a str, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let usual = ["train", "--backbone", "cifar-resnet20", "--data", data, "--out", text(out), "--batch-size", "4"];
+    [&usual[..], more].concat()
+}
+
+fn sha256(out: &Path) -> String {
+    Weights::open(&out.join("weights.safetensors")).unwrap().sha256()
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_weights_of_an_undisturbed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 4)));
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    let more = ["--recipe", "cross-entropy", "--epochs", "4", "--val", &data, "--keep", "best", "--ema", "0.5"];
+    let said = run(folder.path(), &[&arguments(&data, &whole, &more)[..], &["--json"]].concat()).json();
+    assert_eq!(said["epochs"].as_array().unwrap().len(), 4);
+    assert_eq!(said["recipe"], "cross-entropy");
+
+    let mut child = command(folder.path()).args(arguments(&data, &killed, &more)).spawn().unwrap();
+    let progress = killed.join("checkpoint/progress.json");
+    let waiting = Instant::now();
+    while !progress.exists() && waiting.elapsed() < Duration::from_secs(120) {
+        sleep(Duration::from_millis(20));
+    }
+    // SIGKILL: nothing of the program runs any more.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run(folder.path(), &arguments(&data, &killed, &more)).refused(&["there is a checkpoint here", "--resume"]);
+    let other = [&arguments(&data, &killed, &more)[..], &["--resume", "--seed", "7"]].concat();
+    run(folder.path(), &other).refused(&["made with other settings"]);
+    let resumed = run(folder.path(), &[&arguments(&data, &killed, &more)[..], &["--resume"]].concat());
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    assert_eq!(sha256(&killed), sha256(&whole));
+
+    // The weights are a backbone like any other.
+    let (weights, features) = (whole.join("weights.safetensors"), folder.path().join("f.safetensors"));
+    let extract = ["extract", "--backbone", "cifar-resnet20", "--weights", text(&weights), "--data", &data];
+    assert_eq!(run(folder.path(), &[&extract[..], &["--out", text(&features)]].concat()).code, 0);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 2)));
+    let out = folder.path().join("out");
+    let refused = |more: &[&str], all: &[&str]| run(folder.path(), &arguments(&data, &out, more)).refused(all);
+    refused(&["--recipe", "cross-entropi"], &["no recipe `cross-entropi`", "`cross-entropy`"]);
+    refused(&["--recipe", "cross-entropy:x=1"], &["bad parameters for `cross-entropy`", "unknown field `x`"]);
+    refused(&["--recipe", "oe"], &["oe learns from outliers, and there are none"]);
+    refused(&["--recipe", "cross-entropy", "--outliers", &data], &["cross-entropy does not learn from outliers"]);
+    refused(&["--recipe", "sio+cross-entropy"], &["sio learns from synthetic images", "there are none"]);
+    refused(&["--recipe", "cross-entropy", "--synthetic", &data], &["write sio+cross-entropy"]);
+    refused(&["--recipe", "cross-entropy", "--keep", "best"], &["there are no validation images"]);
+    refused(&["--recipe", "cross-entropy", "--augment", "crop,flop"], &["--augment", "`flop`", "`flip`"]);
+    refused(&["--recipe", "cross-entropy", "--val", "world:sprites#test"], &["the classes of --val differ"]);
+    refused(&["--recipe", "cross-entropy", "--schedule", "line"], &["cosine, constant, steps"]);
+    let few = ["--recipe", "sio:exhaust=error:alpha=0.5+cross-entropy", "--synthetic", "world:sprites#val"];
+    refused(&few, &["the classes of --synthetic differ"]);
+    let empty = folder.path().join("empty");
+    fs_err::create_dir_all(&empty).unwrap();
+    let nothing = format!("folder:{}", text(&empty));
+    let ran = run(folder.path(), &arguments(&nothing, &out, &["--recipe", "cross-entropy"]));
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains(text(&empty)), "{}", ran.stderr);
+}
+
+#[test]
+fn a_loss_that_is_no_number_says_where_and_keeps_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 2)));
+    let out = folder.path().join("out");
+    let wild = ["--recipe", "cross-entropy", "--epochs", "3", "--lr", "1e30", "--warmup", "0"];
+    run(folder.path(), &arguments(&data, &out, &wild)).refused(&["the loss is", "epoch", "step", "lower --lr"]);
+}
+
+#[test]
+fn recipes_are_listed_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = run(folder.path(), &["recipes", "--json"]).json();
+    let names: Vec<&str> = all.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    for name in ["cross-entropy", "clip"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    for name in names {
+        let entry: Value = run(folder.path(), &["recipes", name, "--json"]).json();
+        assert!(entry["paper"].as_str().unwrap().starts_with("https://"));
+        let page = run(folder.path(), &["recipes", name]).stdout;
+        assert!(page.starts_with(name) && page.contains("loss"), "{page}");
+    }
+    run(folder.path(), &["recipes", "cross-entropi"]).refused(&["did you mean `cross-entropy`?"]);
+}
