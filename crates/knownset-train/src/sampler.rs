@@ -61,6 +61,8 @@ pub(crate) fn plan(
                 first.append(&mut synthetic);
             }
             let count = ((first.len() + synthetic.len()) as f64 * per_known).round() as usize;
+            // A mean over no outliers is no number.
+            let count = count.max(usize::from(per_known > 0.0));
             Indices { known: first, synthetic, outliers: outliers.take(count) }
         })
         .collect()
@@ -174,5 +176,6 @@ mod tests {
         let steps = plan(POOLS, 16, 0.5, None, 1, 1);
         assert_eq!(steps.iter().map(|step| step.outliers.len()).collect::<Vec<_>>(), [8, 8, 8, 1]);
         assert!(steps.iter().flat_map(|step| &step.outliers).all(|&index| index < 3));
+        assert!(plan(POOLS, 16, 0.01, None, 1, 1).iter().all(|step| step.outliers.len() == 1), "never none");
     }
 }

@@ -21,6 +21,7 @@ use crate::gradients::clipped;
 use crate::optimiser::Optimiser;
 use crate::recipe::{Moment, Step};
 use crate::schedule::Schedule;
+use crate::tensorboard::{EventFile, now};
 
 /// Batches that may wait for the network.
 const AHEAD: usize = 3;
@@ -153,7 +154,7 @@ impl<N: Named> Run<N> {
 
 impl Training<'_> {
     /// Trains to the end, or as far as `watch` lets it. Weights are written to `out/weights.safetensors`, the epochs'
-    /// figures to `out/log.jsonl`.
+    /// figures to `out/log.jsonl` and to an event file of TensorBoard.
     pub(crate) fn run<O: Objective>(
         &self,
         objective: &O,
@@ -162,6 +163,8 @@ impl Training<'_> {
         let device = Device::flex().autodiff();
         let checkpoint = Checkpoint::in_folder(self.out);
         let (mut run, mut progress) = self.start(objective, &device, &checkpoint)?;
+        let first = progress.epochs.len() as u64 + 1;
+        let mut events = None;
         while progress.epochs.len() < self.epochs {
             let started = Instant::now();
             let epoch = progress.epochs.len() + 1;
@@ -182,6 +185,11 @@ impl Training<'_> {
             let state = State { weights, ema: run.ema.as_ref().map(Ema::weights), optimiser: &run.optimiser };
             checkpoint.write(&progress, &state, best.then(|| run.weights()).as_ref())?;
             self.log(&progress.epochs)?;
+            let events = match &mut events {
+                Some(events) => events,
+                None => events.insert(EventFile::create(self.out, first)?),
+            };
+            progress.epochs.last().map_or(Ok(()), |epoch| record(events, epoch))?;
             let stop = progress.epochs.last().is_some_and(|epoch| watch(Event::Epoch(epoch)).is_break());
             if stop && epoch < self.epochs {
                 return Err(TrainError::Stopped { epoch, kept: epoch });
@@ -310,4 +318,21 @@ impl Training<'_> {
         let text = lines.map_err(parse)?.join("\n") + "\n";
         Ok(write_atomically(&path, |out| out.write_all(text.as_bytes()))?)
     }
+}
+
+/// Tells TensorBoard about an epoch.
+fn record(events: &mut EventFile, epoch: &Epoch) -> std::io::Result<()> {
+    let figures = [
+        ("loss", Some(epoch.loss)),
+        ("accuracy", Some(epoch.accuracy)),
+        ("validation accuracy", epoch.validation_accuracy),
+        ("learning rate", Some(epoch.rate)),
+        ("images per second", Some(epoch.images_per_second)),
+    ];
+    for (tag, value) in figures {
+        if let Some(value) = value {
+            events.scalar(tag, epoch.epoch as u64, value, now())?;
+        }
+    }
+    Ok(())
 }

@@ -109,6 +109,8 @@ fn it_learns_and_a_stopped_run_goes_on_to_the_same_bits() {
     }
     let log = fs_err::read_to_string(parts.path().join("log.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 3);
+    let files = fs_err::read_dir(parts.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(files.filter(|name| name.starts_with("events.out.tfevents.")).count(), 3, "one file a session");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The archive holds `images`, u8 `[n, h, w, 3]` or, grey, `[n, h, w]`, and may hold `labels`, whole numbers `[n]`: the
 //! class, or −1 for none. An array of another name is refused: it could be labels by a name that is not read.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
@@ -82,11 +83,19 @@ impl Arrays {
             images,
             labels,
             size,
-            ids: (0..size.images).map(|i| format!("{i:0digits$}")).collect(),
+            ids: joined_ids(size.images, digits),
             digits,
             fingerprint: fingerprint(contents),
         })
     }
+}
+
+/// The numbers below `n`, each of so many digits, one after the other.
+fn joined_ids(n: usize, digits: usize) -> String {
+    (0..n).fold(String::with_capacity(n * digits), |mut ids, i| {
+        let _ = write!(ids, "{i:0digits$}");
+        ids
+    })
 }
 
 /// The shape of `images`, which is that of a stack of images within limits.

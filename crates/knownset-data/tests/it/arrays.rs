@@ -49,7 +49,7 @@ fn many_threads_read_one_file() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                (0..300).for_each(|i| assert_eq!(pixel(&*source, i % 3, 1, 0)[0], (100 * (i % 3) + 1) as u8))
+                (0..300).for_each(|i| assert_eq!(pixel(&*source, i % 3, 1, 0)[0], (100 * (i % 3) + 1) as u8));
             });
         }
     });

@@ -19,8 +19,8 @@ use super::parameters::Named;
 /// coloured images grey.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 
-/// The network. Its image is one grey 28x28 channel; it takes three and weighs them by [`LUMA`], which leaves grey images
-/// as they are.
+/// The network. Its image is one grey 28x28 channel; it takes three, of which it makes the grey that PIL's
+/// `convert("L")` makes of colours, unrounded; grey images stay as they are.
 #[derive(Module, Debug)]
 pub struct ConvNet {
     conv1: Conv2d,
