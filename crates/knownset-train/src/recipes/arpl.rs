@@ -127,7 +127,7 @@ fn bound(embedding: Tensor<2>, points: Tensor<2>, radius: Tensor<1>, labels: Ten
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, values};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, number, rows, values};
 
     /// f = (3, 1) and points (1, 1), (0, −1): distances 4/2 and 13/2, products 4 and −1.
     #[test]

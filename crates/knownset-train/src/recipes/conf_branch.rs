@@ -125,7 +125,7 @@ fn divisor(spent: f64, budget: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, step, values};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, number, rows, step, values};
 
     /// p = (1/4, 3/4) and c = 1/2: with a hint p'_0 = 1/2 · 1/4 + 1/2 = 5/8, without one 1/4; −log c = log 2.
     #[test]

@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::optimiser::{Decays, Optimiser};
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, network, number, rows, values};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, network, number, rows, values};
 
     const KINDS: [(Comparison, &str); 3] =
         [(Comparison::Cosine, "cosine"), (Comparison::Inner, "inner"), (Comparison::Euclidean, "euclidean")];

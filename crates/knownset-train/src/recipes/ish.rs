@@ -97,7 +97,7 @@ fn kept(width: usize, percentile: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, rows, values};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, rows, values};
 
     /// (1, 4, 2, 1) at 50 %: 4 and 2 stay, s1 = 8, s2 = 6. A sign survives, zeros stay zeros.
     #[test]

@@ -63,7 +63,7 @@ fn loss(logits: Tensor<2>, labels: Tensor<1, Int>, tau: f64) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, values};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, number, rows, values};
 
     /// (3, 4) has length 5: with τ = 0.2 the logits are (3, 4), the loss at the first class is log(1 + e).
     #[test]

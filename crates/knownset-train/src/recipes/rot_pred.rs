@@ -96,7 +96,7 @@ fn loss(logits: Tensor<2>, rotations: Tensor<2>, labels: Tensor<1, Int>, weight:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, number, rows};
 
     /// As PyTorch's and NumPy's `rot90`.
     #[test]

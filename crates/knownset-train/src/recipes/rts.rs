@@ -97,7 +97,7 @@ fn loss(logits: Tensor<2>, logarithms: Tensor<2>, noise: Tensor<2>, labels: Tens
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, step};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, number, rows, step};
 
     /// σ² = (1, 2, 3), ε = (2, −1, 0): t = 6 / (3 − 2), and (0, 6) / 6 is (0, 1). The divergence is the mean of
     /// (σ² − log σ² − 1) / 2, (3 − log 6) / 6.

@@ -79,7 +79,7 @@ fn read(embedding: Tensor<2>, tau: f64) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{golden, export_keeps_the_choice, gradients_agree, labels, number, rows, values};
+    use crate::testing::{export_keeps_the_choice, golden, gradients_agree, labels, number, rows, values};
 
     /// Logits in training of a linear layer of weight `w` and bias `b`.
     fn logits(f: &Tensor<2>, w: &Tensor<2>, b: &Tensor<2>, tau: f64) -> Tensor<2> {
