@@ -33,7 +33,7 @@ fn texts_are_read_shown_and_read_again() {
     let augment: Augment = all.parse().unwrap();
     assert_eq!(
         augment.to_string(),
-        "crop,flip,resized-crop:scale=0.08,\
+        "crop,flip,resized-crop:scale=0.08,resample:side=32,\
          colour-jitter:brightness=0.4:contrast=0.4:saturation=0.4:hue=0.1:p=0.8,grey:p=0.2,cutout:holes=1:size=16,\
          rand-augment:n=1:m=14,aug-mix:width=3:depth=0:severity=3.0:alpha=1.0:all=false,\
          pix-mix:k=4:beta=3.0:severity=3.0:all=false"

@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn choices_are_read_and_wrong_ones_are_refused() {
-        assert_eq!(ChosenPrompts::parse("locoop:shots=4:lambda=0.5").unwrap().label(), "locoop:shots=4:lambda=0.5");
+        assert_eq!(ChosenPrompts::parse("locoop:shots=4:lambda=0.5").unwrap().label(), "locoop:lambda=0.5:shots=4");
         let wrong = |text: &str| ChosenPrompts::parse(text).unwrap_err().to_string();
         assert_eq!(wrong("co-op"), "there is no recipe `co-op`, did you mean `coop`?");
         assert_eq!(wrong("clip"), "the recipe `clip` learns no prompts");

