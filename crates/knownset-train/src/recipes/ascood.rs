@@ -129,7 +129,9 @@ impl Recipe for Ascood {
             let width = weight.shape.last().copied().unwrap_or(1).max(1);
             for row in weight.values.chunks_mut(width) {
                 let mean = row.iter().map(|&value| f64::from(value)).sum::<f64>() / width as f64;
-                row.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) * self.sigma / spread) as f32);
+                for value in row {
+                    *value = ((f64::from(*value) - mean) * self.sigma / spread) as f32;
+                }
             }
         }
         if let Some(bias) = tensors.get_mut(&format!("{head}.bias")) {

@@ -23,12 +23,12 @@ use knownset_nn::HostTensor;
 use knownset_nn::network::Rule;
 use serde::{Deserialize, Serialize};
 
-use super::clip::unit;
 use super::oe::log_sum_exp;
 use super::{Outliers, ParamDoc, RecipeEntry, classifier, cross_entropy};
 use crate::augment::Augment;
 use crate::network::{Kept, Network, keep, kept};
 use crate::recipe::{Batch, Moment, Recipe, Step, Views, constant};
+use crate::tensors::unit_rows;
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "cider",
@@ -132,7 +132,7 @@ impl Sphere {
 
     /// Moves the prototypes towards embeddings `[n, d]` of these classes, and what the loss says then.
     pub(crate) fn terms(&mut self, embedding: Tensor<2>, labels: &[usize], temperature: f64, momentum: f64) -> Terms {
-        let units = unit(self.project.forward(embedding));
+        let units = unit_rows(self.project.forward(embedding));
         let prototypes = moved(kept(&self.prototypes), &units, labels, momentum);
         keep(&mut self.prototypes, prototypes.clone());
         Terms {
@@ -178,7 +178,7 @@ pub(crate) fn moved(prototypes: Tensor<2>, units: &Tensor<2>, labels: &[usize], 
         let idle = Tensor::<2, Bool>::from_data(TensorData::new(idle, [classes, 1]), &device);
         let towards = units.clone().select(0, places) * (1.0 - momentum);
         let idle = idle.expand(prototypes.dims());
-        unit(prototypes.clone() * momentum + towards).mask_where(idle, prototypes)
+        unit_rows(prototypes.clone() * momentum + towards).mask_where(idle, prototypes)
     })
 }
 
@@ -253,10 +253,10 @@ mod tests {
         let before = || rows(&[&[0.8, 0.6], &[0.0, 0.0], &[-0.6, 0.8]]);
         let raw = || rows(&[&[1.0, -0.5], &[0.2, 2.0], &[-1.0, 0.3], &[0.4, 0.5]]);
         let labels = [0, 1, 0, 2];
-        gradients_agree(raw(), |raw| dispersion(moved(before(), &unit(raw), &labels, 0.5), 0.5));
+        gradients_agree(raw(), |raw| dispersion(moved(before(), &unit_rows(raw), &labels, 0.5), 0.5));
         gradients_agree(raw(), |raw| {
             let prototypes = rows(&[&[0.8, 0.6], &[1.0, 0.0], &[-0.6, 0.8]]);
-            compactness(unit(raw), prototypes, &labels, 0.5)
+            compactness(unit_rows(raw), prototypes, &labels, 0.5)
         });
     }
 
@@ -266,7 +266,7 @@ mod tests {
         let golden = golden("outliers");
         let labels = golden.labels("cider.labels");
         golden.agrees("cider", ["features"], |[features]| {
-            let units = unit(features);
+            let units = unit_rows(features);
             let prototypes = moved(golden.tensor("cider.before"), &units, &labels, 0.95);
             let still = prototypes.clone().detach();
             assert!(near(&values(still.clone()), &values(golden.tensor::<2>("cider.after"))));
