@@ -80,7 +80,11 @@ impl<'a> Job<'a> {
                 batch: 5,
                 accumulate: 1,
                 optimiser: stage.optimiser,
-                schedule: Schedule { lr: 10.0 * stage.lr, warmup: 0, curve: Curve::HeldCosine { first: 1e-3, held: 2 } },
+                schedule: Schedule {
+                    lr: 10.0 * stage.lr,
+                    warmup: 0,
+                    curve: Curve::HeldCosine { first: 1e-3, held: 2 },
+                },
                 clip: None,
                 ema: None,
                 keep: Keep::Last,
