@@ -98,7 +98,12 @@ fn every_detector_that_reads_words_is_compared_and_the_known_set_is_kept() {
         (knows("eoe"), knows("adaneg"), knows("oodd")),
         ("ood-hint".into(), "test-stream".into(), "test-stream".into())
     );
-    assert_eq!(results["skipped"].as_array().unwrap().len(), 1, "clipn alone, which needs weights of its own");
+    let skipped = results["skipped"].as_array().unwrap().iter().map(|skipped| skipped["detector"].as_str().unwrap());
+    assert_eq!(
+        skipped.collect::<Vec<_>>(),
+        ["clipn", "negprompt", "lsn"],
+        "which need weights or prompts of their own"
+    );
     let rows = results["results"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["n"] == 48), "24 known images against twice as many");
     let known = &results["known"];
