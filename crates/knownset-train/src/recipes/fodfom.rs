@@ -36,8 +36,14 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         ParamDoc { name: "ratio", doc: "outliers for every picture, above 0" },
         ParamDoc { name: "contrast", doc: "w, weight of the contrastive loss; 0 leaves it out" },
         ParamDoc { name: "tau", doc: "τ, temperature of the contrastive loss, above 0" },
-        ParamDoc { name: "views", doc: "how the two views are made: contrastive, as published, or standard (--augment)" },
-        ParamDoc { name: "side", doc: "side that pictures and outliers are first scaled to and back, a control; 0 for none" },
+        ParamDoc {
+            name: "views",
+            doc: "how the two views are made: contrastive, as published, or standard (--augment)",
+        },
+        ParamDoc {
+            name: "side",
+            doc: "side that pictures and outliers are first scaled to and back, a control; 0 for none",
+        },
     ],
     kind: classifier::<Fodfom>(),
 };
@@ -47,7 +53,8 @@ const BASE: f64 = 0.07;
 /// Dimensions of a projection.
 const PROJECTED: usize = 128;
 /// The published changes of each view.
-const CONTRASTIVE: &str = "resized-crop:scale=0.2,flip,colour-jitter:brightness=0.4:contrast=0.4:saturation=0.4:hue=0.1:p=0.8,grey:p=0.2";
+const CONTRASTIVE: &str =
+    "resized-crop:scale=0.2,flip,colour-jitter:brightness=0.4:contrast=0.4:saturation=0.4:hue=0.1:p=0.8,grey:p=0.2";
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -130,7 +137,8 @@ impl Recipe for Fodfom {
 
     fn step(&self, network: &mut Network<Projection>, batch: &Batch, _: &Moment) -> Step {
         // First views of pictures and outliers, then second views: the labels repeat.
-        let views = batch.views.iter().zip(&batch.outliers).flat_map(|(known, outliers)| [known.clone(), outliers.clone()]);
+        let views =
+            batch.views.iter().zip(&batch.outliers).flat_map(|(known, outliers)| [known.clone(), outliers.clone()]);
         let embedding = network.embed(Tensor::cat(views.collect(), 0));
         let outliers = batch.outliers.first().map_or(0, |outliers| outliers.dims()[0]);
         let once = batch.labels.iter().copied().chain(std::iter::repeat_n(batch.classes, outliers));
@@ -167,8 +175,7 @@ fn contrast(z: Tensor<2>, labels: &[usize], tau: f64) -> Tensor<1> {
     let others = matrix(&|i, j| f32::from(u8::from(i != j)));
     let partners = |i: usize| labels.iter().filter(|&&label| label == labels[i]).count() - 1;
     // 1 / |P(i)| at the others of the same label.
-    let positive =
-        matrix(&|i, j| if i != j && labels[i] == labels[j] { 1.0 / partners(i) as f32 } else { 0.0 });
+    let positive = matrix(&|i, j| if i != j && labels[i] == labels[j] { 1.0 / partners(i) as f32 } else { 0.0 });
     let cosines = z.clone().matmul(z.transpose()) / tau;
     let cosines = cosines.clone() - cosines.detach().max_dim(1);
     let all = (cosines.clone().exp() * others).sum_dim(1).log();

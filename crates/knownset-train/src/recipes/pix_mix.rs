@@ -53,7 +53,9 @@ impl Recipe for PixMix {
     }
 
     fn views(&self, standard: &Augment) -> Views {
-        let changes: Augment = format!("pix-mix:k={}:beta={}:severity={}", self.k, self.beta, self.severity).parse().expect("checked parameters");
+        let changes: Augment = format!("pix-mix:k={}:beta={}:severity={}", self.k, self.beta, self.severity)
+            .parse()
+            .expect("checked parameters");
         Views::one(standard.then(&changes))
     }
 
