@@ -241,7 +241,7 @@ impl<R: Recipe> Run<'_, R> {
     fn pools(&self) -> Pools {
         Pools {
             known: self.task.data.len(),
-            synthetic: self.task.synthetic.map_or(0, |data| data.len()),
+            synthetic: self.task.synthetic.map_or(0, Pictures::len),
             outliers: self.task.outliers.map_or(0, Pictures::len),
         }
     }

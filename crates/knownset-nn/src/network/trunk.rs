@@ -11,7 +11,6 @@ use crate::backbones::Architecture;
 
 /// A network that turns images into an embedding, and the linear layer behind it.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one network a process")]
 pub enum Trunk {
     /// A residual network.
     ResNet(ResNet),
@@ -59,7 +58,10 @@ impl Trunk {
             Self::ConvNet(network) => network.head(),
         };
         let weight = head.weight.val().transpose();
-        let bias = head.bias.as_ref().map_or_else(|| Tensor::zeros([weight.dims()[0]], &weight.device()), |b| b.val());
+        let bias = head
+            .bias
+            .as_ref()
+            .map_or_else(|| Tensor::zeros([weight.dims()[0]], &weight.device()), burn::module::Param::val);
         (weight, bias)
     }
 

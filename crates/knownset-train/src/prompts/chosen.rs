@@ -156,9 +156,9 @@ impl ChosenPrompts {
             let vectors = vectors(&Weights::open(&trained.weights)?)?;
             let context = TensorData::new(vectors.values.clone(), vectors.shape.clone());
             let embedded = prompts.embed(Tensor::from_data(context, &Device::flex()));
-            let shape = embedded.dims();
-            let values: Vec<f32> = embedded.clone().into_data().iter::<f32>().collect();
-            let rows = Array2::from_shape_vec((shape[0], shape[1]), values).expect("a matrix of its own shape");
+            let ([n, width], values) = (embedded.dims(), embedded.clone().into_data());
+            let values: Vec<f32> = values.iter::<f32>().collect();
+            let rows = Array2::from_shape_fn((n, width), |(row, column)| values[row * width + column]);
             learned.prompts.insert(stage.name, rows);
             learned.stages.push(trained);
             first.get_or_insert(First { vectors, classes: embedded });

@@ -126,7 +126,7 @@ mod tests {
         let seen = by_hand();
         let log1p = |z: f64| (1.0 + z.exp()).ln();
         let dissimilarity = log1p(-4.0) + log1p(20.0) + 2.0_f64.ln();
-        let likeness = ((0.8 + 0.6 + 0.0) / 2.0 + (0.0 + 0.0 - 1.0) / 2.0) / 2.0;
+        let likeness = f64::midpoint((0.8 + 0.6 + 0.0) / 2.0, (0.0 + 0.0 - 1.0) / 2.0);
         for (lambda, expected) in [(0.0, dissimilarity), (1.0, dissimilarity + likeness)] {
             let found = number(&Lsn { lambda, ..Lsn::default() }.loss(1, &seen));
             assert!((found - expected).abs() < 1e-5, "{lambda}: {found} {expected}");

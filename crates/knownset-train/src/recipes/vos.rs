@@ -267,10 +267,10 @@ mod tests {
     /// the largest of 1000 χ² values of two degrees, whose mean is 2 Σ 1/i ≈ 14.97.
     #[test]
     fn outliers_lie_far_out_in_every_direction_of_their_class() {
+        const DRAWS: usize = 400;
         let class = |x: f32| array![[x + 2.0, 1.0], [x + 2.0, -1.0], [x - 2.0, 1.0], [x - 2.0, -1.0]];
         let vos = Vos { samples: 1000, select: 1, ..Vos::default() };
         let (mut squares, mut right) = (0.0, 0);
-        const DRAWS: usize = 400;
         for draw in 0..DRAWS {
             let outliers = vos.outliers(&[class(0.0), Array2::zeros((0, 2)), class(100.0)], &mut stream(2, 0, draw));
             assert_eq!(outliers.dim(), (2, 2), "a class without rows has none");

@@ -62,13 +62,12 @@ pub(super) fn run(args: &Zeroshot, printer: Printer) -> anyhow::Result<Status> {
     let clip = towers::open(&args.towers.backbone, args.towers.weights.as_deref(), printer)?;
     let towers = Towers::new(clip, detectors.iter().any(|chosen| chosen.entry().info.needs.patches));
     let images = Images::open(&args.data, args.reading.strict)?;
-    let known = match &args.known {
-        Some(path) => kept(path, towers.clip(), printer)?,
-        None => {
-            let classes = args.words.class_names(&images)?;
-            let cache = args.reading.keeping.cache();
-            build(&args.words, &classes, &detectors, towers.clip(), cache.as_ref(), printer)?
-        }
+    let known = if let Some(path) = &args.known {
+        kept(path, towers.clip(), printer)?
+    } else {
+        let classes = args.words.class_names(&images)?;
+        let cache = args.reading.keeping.cache();
+        build(&args.words, &classes, &detectors, towers.clip(), cache.as_ref(), printer)?
     };
     let read = |what: &str, images: Images| towers.read(what, images, &known.features, &args.reading, printer);
     let id = read("id", images)?;

@@ -32,7 +32,7 @@ fn a_killed_run_goes_on_to_the_weights_of_an_undisturbed_one() {
     let mut child = command(folder.path()).args(arguments(&data, &killed, &more)).spawn().unwrap();
     let progress = killed.join("checkpoint/progress.json");
     let waiting = Instant::now();
-    while !progress.exists() && waiting.elapsed() < Duration::from_secs(120) {
+    while !progress.exists() && waiting.elapsed() < Duration::from_mins(2) {
         sleep(Duration::from_millis(20));
     }
     // SIGKILL: nothing of the program runs any more.
