@@ -79,7 +79,10 @@ fn measure(weights: &Weights, heads: usize) -> Option<TokenHeadSpec> {
     // Every size is one of values that the file holds: none asks for more memory than that.
     let depth = (0..).take_while(|&block| attention(block).is_some_and(|shape| shape == [3 * width, width])).count();
     let tokens = rows.checked_sub(1)?;
-    let fits = length == width && heads > 0 && width.is_multiple_of(heads) && [width, inputs, classes].iter().all(|&size| size > 0);
+    let fits = length == width
+        && heads > 0
+        && width.is_multiple_of(heads)
+        && [width, inputs, classes].iter().all(|&size| size > 0);
     fits.then_some(TokenHeadSpec { inputs, tokens, width, depth, heads, classes })
 }
 

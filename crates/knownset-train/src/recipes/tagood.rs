@@ -238,7 +238,8 @@ mod tests {
     fn the_loss_is_clamped() {
         let recipe = TagOod { groups: 1, ..TagOod::default() };
         let (far, near) = (rows(&[&[1e3, 0.0]]), rows(&[&[0.0, 0.0]]));
-        let loss = |embedding, logits| number(&recipe.loss(embedding, logits, &rows(&[&[0.0, 0.0], &[0.0, 0.0]]), &[0]));
+        let loss =
+            |embedding, logits| number(&recipe.loss(embedding, logits, &rows(&[&[0.0, 0.0], &[0.0, 0.0]]), &[0]));
         assert_eq!(loss(far, rows(&[&[0.0, 0.0]])), 1e3);
         assert!((loss(near.clone(), rows(&[&[90.0, -90.0]])) - 1e-5).abs() < 1e-12);
         assert!((loss(near, rows(&[&[0.0, 0.0]])) - 2.0_f64.ln()).abs() < 1e-6);
