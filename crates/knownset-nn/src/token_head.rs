@@ -77,7 +77,8 @@ fn measure(weights: &Weights, heads: usize) -> Option<TokenHeadSpec> {
     let &[classes, _] = shape("classifier.weight")? else { return None };
     let attention = |block: usize| shape(&format!("layers.layers.encoder_layer_{block}.self_attention.in_proj_weight"));
     // Every size is one of values that the file holds: none asks for more memory than that.
-    let depth = (0..).take_while(|&block| attention(block).is_some_and(|shape| shape == [3 * width, width])).count();
+    let whole = |block: &usize| attention(*block).is_some_and(|shape| shape == [3 * width, width]);
+    let depth = (0..weights.iter().count()).take_while(whole).count();
     let tokens = rows.checked_sub(1)?;
     let fits = length == width
         && heads > 0

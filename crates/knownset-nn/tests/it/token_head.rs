@@ -127,7 +127,7 @@ fn behind_a_tower_it_is_a_backbone_with_the_same_bits_in_any_batch() {
     }
     // The digest covers both files.
     let other = file(folder.path(), |tensors| {
-        drop(tensors.insert("recipe.groups".into(), HostTensor { shape: vec![1], values: vec![4.0] }))
+        drop(tensors.insert("recipe.groups".into(), HostTensor { shape: vec![1], values: vec![4.0] }));
     });
     assert_ne!(with_token_head(tower(true), &other).unwrap().origin.weights_sha256, headed.origin.weights_sha256);
 }

@@ -91,7 +91,7 @@ pub(crate) enum Kind {
     /// Prompts for towers that stay as they are.
     Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
     /// A head on the patches of a network that stays as it is.
-    Tokens(fn(Map<String, Value>) -> Result<(TagOod, Value), ParamError>),
+    Tokens(fn(Map<String, Value>) -> Result<ParsedTokens, ParamError>),
 }
 
 /// Checked parameters, as a recipe and as JSON with every default filled in.
@@ -109,6 +109,9 @@ pub(crate) const fn classifier<R: Recipe + Serialize + DeserializeOwned + 'stati
 
 /// Checked parameters of a recipe for prompts.
 pub(crate) type ParsedPrompts = (Box<dyn PromptRecipe>, Value);
+
+/// Checked parameters of the recipe for heads on tokens.
+pub(crate) type ParsedTokens = (TagOod, Value);
 
 /// How a recipe for prompts reads its parameters.
 pub(crate) const fn prompts<R: PromptRecipe + Serialize + DeserializeOwned + 'static>() -> Kind {

@@ -129,7 +129,8 @@ impl TagOod {
         Ok(TokenHeadSpec { inputs, tokens, width, depth: self.depth, heads: self.heads, classes })
     }
 
-    pub(crate) fn network(&self, spec: &TokenHeadSpec, device: &Device) -> Centred {
+    /// A head of these sizes, and centres, with values yet to be set.
+    pub(crate) fn network(spec: &TokenHeadSpec, device: &Device) -> Centred {
         let centres = Param::from_tensor(Tensor::zeros([spec.classes, spec.width], device));
         Centred { head: TokenHead::new(spec, device), centres }
     }
@@ -188,7 +189,9 @@ fn distance(embedding: Tensor<2>, own: Tensor<2>, groups: usize) -> Tensor<1> {
 fn moved(centres: Tensor<2>, embedding: &Tensor<2>, labels: &[usize], momentum: f64) -> Tensor<2> {
     let [classes, _] = centres.dims();
     let mut counts = vec![0_usize; classes];
-    labels.iter().for_each(|&label| counts[label] += 1);
+    for &label in labels {
+        counts[label] += 1;
+    }
     // Column b of row c: the share of image b in the mean of class c, times what a step takes of it.
     let mut shares = vec![0.0_f32; classes * labels.len()];
     for (image, &label) in labels.iter().enumerate() {
@@ -287,7 +290,7 @@ mod tests {
         let tokens: Vec<f32> = (0..2 * 3 * 16).map(|place| (place * 37 % 101) as f32 / 50.0 - 1.0).collect();
         let tokens: Tensor<3> = Tensor::from_data(TensorData::new(tokens, [2, 3, 16]), &device);
         let run = |step: usize, dropout: f64| {
-            let mut network = initialise_with(recipe.network(&spec, &device), 1, TagOod::init);
+            let mut network = initialise_with(TagOod::network(&spec, &device), 1, TagOod::init);
             let before = values(&kept(&network.centres));
             let recipe = TagOod { dropout, ..recipe.clone() };
             let moment = Moment { epoch: 1, epochs: 2, step, seed: 7 };

@@ -38,7 +38,7 @@ impl Objective for Run<'_> {
     type Batch = Labelled;
 
     fn build(&self, device: &Device) -> Centred {
-        self.recipe.network(&self.spec, device)
+        TagOod::network(&self.spec, device)
     }
 
     fn initialise(&self, network: Centred, seed: u64) -> Centred {
