@@ -258,6 +258,7 @@ mod tests {
                     std: Preprocess::IMAGENET_STD,
                 },
                 weights: None,
+                head: None,
             }),
             source: Some("folder:x".into()),
         };

@@ -25,13 +25,17 @@ pub struct Head {
 pub struct Origin {
     /// Name of the backbone in the registry.
     pub backbone: String,
-    /// SHA-256 over the weights' names, shapes and values; the same for a `.pth` and its `.safetensors` twin.
+    /// SHA-256 over the weights' names, shapes and values; the same for a `.pth` and its `.safetensors` twin; with a
+    /// head on the patches, over the digests of both.
     pub weights_sha256: String,
     /// How images were turned into inputs.
     pub preprocess: Preprocess,
     /// Where the weights lay, as the user gave it; a hint for later commands, never compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// Where the weights of a head on its patches lay, if it has one; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
 }
 
 /// The first field in which two origins differ.

@@ -95,6 +95,7 @@ pub(crate) fn assemble(entry: &'static BackboneEntry, weights: &Weights) -> Resu
             weights_sha256: weights.sha256(),
             preprocess: entry.preprocess.clone(),
             weights: weights.path().map(|path| path.display().to_string()),
+            head: None,
         },
         preprocess: entry.preprocess.clone(),
     })
@@ -129,7 +130,7 @@ pub fn frozen(entry: &'static BackboneEntry, weights: &Weights) -> Result<Box<dy
 }
 
 /// The last layer as stored; without one, an empty one for [`load_beside_parts`] to miss.
-fn head(layer: &str, weights: &Weights) -> Result<Head, NnError> {
+pub(crate) fn head(layer: &str, weights: &Weights) -> Result<Head, NnError> {
     let name = format!("{layer}.weight");
     let shape = weights.get(&name).map_or(vec![1, 1], |tensor| tensor.shape.clone());
     let broken = || NnError::Head { path: weights.path().map(Into::into), head: name.clone(), shape: shape.clone() };
@@ -235,7 +236,7 @@ impl Backbone for Frozen {
 /// `[n, d]` · `[K, d]`ᵀ + `[K]`, each sum in f64 and always in the same order.
 ///
 /// A matrix product would take another path, and round otherwise, for one row than for many.
-fn logits(head: &Head, embedding: &Array2<f32>) -> Array2<f32> {
+pub(crate) fn logits(head: &Head, embedding: &Array2<f32>) -> Array2<f32> {
     Array2::from_shape_fn((embedding.nrows(), head.bias.len()), |(row, class)| {
         let (embedding, weight) = (embedding.row(row), head.weight.row(class));
         let products = embedding.iter().zip(weight).map(|(&x, &w)| f64::from(x) * f64::from(w));

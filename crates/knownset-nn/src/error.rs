@@ -62,6 +62,38 @@ pub enum NnError {
         /// The part that is not.
         absent: &'static str,
     },
+    /// A backbone without the patches that a head reads.
+    #[error("`{backbone}` gives no features of patches, which a head for tokens reads")]
+    NoPatches {
+        /// The backbone.
+        backbone: String,
+    },
+    /// Weights that are not a head for tokens.
+    #[error("{}not a head for tokens, as the recipe tagood trains it", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    NotAHead {
+        /// The file, if the weights came from one.
+        path: Option<PathBuf>,
+    },
+    /// A head for other patches than the backbone's.
+    #[error("{}the head reads {} tokens of length {}, but `{backbone}` gives {} of length {}", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default(), reads[0], reads[1], gives[0], gives[1])]
+    OtherTokens {
+        /// The head's file, if the weights came from one.
+        path: Option<PathBuf>,
+        /// Tokens it reads, and their length.
+        reads: [usize; 2],
+        /// The backbone.
+        backbone: String,
+        /// Patches it gives, and their length.
+        gives: [usize; 2],
+    },
+    /// A head that was trained on the patches of other weights.
+    #[error("{}the head was trained on the patches of other weights than these of `{backbone}`", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    OtherTower {
+        /// The head's file, if the weights came from one.
+        path: Option<PathBuf>,
+        /// The backbone.
+        backbone: String,
+    },
     /// A head without classes.
     #[error("{}the head {head} has shape {shape:?}, expected [classes, features] with at least one class", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
     Head {

@@ -9,6 +9,7 @@ pub mod extract;
 mod inference;
 pub mod network;
 mod parts;
+mod token_head;
 pub mod tokenizer;
 pub mod weights;
 
@@ -17,4 +18,5 @@ pub use backbones::{Architecture, BACKBONES, BackboneEntry, find};
 pub use bundled::{is_bundled, load_bundled};
 pub use error::NnError;
 pub use parts::{RECIPE_PREFIX, parts};
+pub use token_head::{token_head_facts, with_token_head};
 pub use weights::{HostTensor, Weights, WeightsError};

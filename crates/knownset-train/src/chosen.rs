@@ -46,6 +46,12 @@ pub enum ChooseError {
         /// The recipe.
         name: &'static str,
     },
+    /// A recipe that trains something else.
+    #[error("the recipe `{name}` trains no head on tokens")]
+    NoHead {
+        /// The recipe.
+        name: &'static str,
+    },
     /// Parameters the recipe refuses.
     #[error("bad parameters for `{name}`")]
     Params {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use knownset_core::params::ParamError;
 use knownset_nn::WeightsError;
 use knownset_nn::network::Mismatch;
 use knownset_nn::tokenizer::TokenizerError;
@@ -59,6 +60,24 @@ pub enum TrainError {
         label: usize,
         /// Number of classes.
         classes: usize,
+    },
+    /// Tokens of another number or length than the training images'.
+    #[error("the {what} images have {} tokens of length {}, expected {} of length {}", found[0], found[1], expected[0], expected[1])]
+    Tokens {
+        /// `validation`.
+        what: &'static str,
+        /// Their number and length.
+        found: [usize; 2],
+        /// Those of the training images.
+        expected: [usize; 2],
+    },
+    /// Parameters that do not fit what is trained on.
+    #[error("bad parameters for `{recipe}`")]
+    Params {
+        /// The recipe.
+        recipe: String,
+        /// What is wrong with them.
+        source: ParamError,
     },
     /// A class without a training image.
     #[error("there is no training image of {class}")]

@@ -22,6 +22,7 @@ pub mod tensorboard;
 mod tensors;
 #[cfg(test)]
 mod testing;
+mod tokens;
 mod trainer;
 
 pub use augment::{Augment, AugmentError, CHANGES, Change, ChangeEntry};
@@ -35,4 +36,5 @@ pub use recipes::clip::{Captioned, Contrastive};
 pub use recipes::{Outliers, ParamDoc, RECIPES, RecipeEntry};
 pub use schedule::{Curve, Schedule};
 pub use sio::{Exhaust, Second, Sio, Weighting};
+pub use tokens::{ChosenTokens, TokenClassification, TokenSet, TokenSetError};
 pub use trainer::{Epoch, Event, Keep, Trained, Training};

@@ -91,6 +91,9 @@ pub(crate) struct Network {
     /// not needed for a backbone with bundled ones
     #[arg(long, value_name = "FILE", requires = "backbone")]
     pub(crate) weights: Option<PathBuf>,
+    /// Head to put behind the backbone's patches, as `train --recipe tagood` leaves it
+    #[arg(long, value_name = "FILE", requires = "backbone")]
+    pub(crate) head: Option<PathBuf>,
 }
 
 /// How images are read and fed.
@@ -126,6 +129,12 @@ pub(crate) struct Extract {
     /// not needed for a backbone with bundled ones
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+    /// Head to put behind the backbone's patches, as `train --recipe tagood` leaves it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) head: Option<PathBuf>,
+    /// Write the features of the patches too, of towers that give them
+    #[arg(long, conflicts_with = "head")]
+    pub(crate) patches: bool,
     /// Images, such as folder:PATH; `knownset datasets` lists the forms
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
@@ -169,6 +178,9 @@ pub(crate) struct Score {
     /// Where that network's weights are, if not where they were when the detector was fitted
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+    /// Where the head on that network's patches is, if it has one and it is not where it was
+    #[arg(long, value_name = "FILE")]
+    pub(crate) head: Option<PathBuf>,
     /// Features of the known set, to name each image's nearest training images
     #[arg(long, value_name = "FILE")]
     pub(crate) train: Option<PathBuf>,
@@ -271,6 +283,9 @@ pub(crate) struct Calibrate {
     /// Where the network's weights are, if not where they were when the detector was fitted
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+    /// Where the head on the network's patches is, if it has one and it is not where it was
+    #[arg(long, value_name = "FILE")]
+    pub(crate) head: Option<PathBuf>,
     /// Calibrated detector file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

@@ -11,7 +11,7 @@ use knownset_core::parts::OUTLIER_CLASS;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
 use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
-use knownset_nn::{Architecture, LoadedBackbone, load_backbone};
+use knownset_nn::{Architecture, LoadedBackbone, Weights, load_backbone, with_token_head};
 use knownset_train::{Labelled, Pictures};
 use ndarray::Array1;
 use rayon::prelude::*;
@@ -254,6 +254,26 @@ pub(crate) fn network(backbone: &str, weights: Option<&Path>, printer: Printer) 
         None => knownset_nn::load_bundled(backbone),
     };
     loaded.with_context(|| format!("cannot load the backbone {backbone}"))
+}
+
+/// Loads a backbone that gives the features of its patches.
+pub(crate) fn with_patches(backbone: &str, weights: Option<&Path>, printer: Printer) -> anyhow::Result<LoadedBackbone> {
+    let reads = knownset_nn::find(backbone)?.architecture == Architecture::Clip;
+    anyhow::ensure!(reads, "`{backbone}` gives no features of patches; sprite-clip and clip do");
+    Ok(Arc::new(towers::open(backbone, weights, printer)?).image_tower(true))
+}
+
+/// [`network`], with a head behind its patches if there is one.
+pub(crate) fn headed(
+    backbone: &str,
+    weights: Option<&Path>,
+    head: Option<&Path>,
+    printer: Printer,
+) -> anyhow::Result<LoadedBackbone> {
+    let Some(head) = head else { return network(backbone, weights, printer) };
+    let tower = with_patches(backbone, weights, printer)?;
+    let headed = Weights::open(head).map_err(anyhow::Error::new).and_then(|head| Ok(with_token_head(tower, &head)?));
+    headed.with_context(|| format!("cannot put the head {} behind {backbone}", head.display()))
 }
 
 impl Keeping {

@@ -203,6 +203,7 @@ pub(super) fn other_origin(chosen: &Chosen) -> Result<(), String> {
             std: [0.5; 3],
         },
         weights: None,
+        head: None,
     };
     let (mut train, mut test) = (train(chosen), test(chosen));
     train.origin = Some(origin("one"));

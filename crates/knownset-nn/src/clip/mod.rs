@@ -123,6 +123,7 @@ impl Clip {
             weights_sha256: weights.sha256(),
             preprocess: preprocess.clone(),
             weights: None,
+            head: None,
         };
         Ok(Self { network, spec, end, tokenizer, preprocess, origin })
     }

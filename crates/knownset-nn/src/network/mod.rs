@@ -8,6 +8,7 @@ mod convnet;
 mod init;
 mod parameters;
 mod resnet;
+mod token_head;
 mod trunk;
 mod vit;
 
@@ -18,5 +19,6 @@ pub use convnet::ConvNet;
 pub use init::{Init, Rule, initialise, initialise_with};
 pub use parameters::{Mismatch, Named, load, load_beside_parts, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
+pub use token_head::{Factors, TokenHead, TokenHeadSpec, token_head_init};
 pub use trunk::Trunk;
 pub use vit::{Vit, VitSpec};

@@ -11,5 +11,6 @@ mod parts;
 mod pickles;
 mod real_weights;
 mod same_bits;
+mod token_head;
 mod tokenizer;
 mod training;

@@ -27,6 +27,7 @@ mod reg_mixup;
 mod rot_pred;
 mod rts;
 mod t2fnorm;
+pub(crate) mod tagood;
 mod vos;
 
 use knownset_core::params::{ParamError, read};
@@ -37,6 +38,7 @@ use serde_json::{Map, Value};
 use crate::classifier::Teach;
 use crate::prompts::PromptRecipe;
 use crate::recipe::Recipe;
+use tagood::TagOod;
 
 /// A recipe of the registry.
 #[derive(Debug, Serialize)]
@@ -88,6 +90,8 @@ pub(crate) enum Kind {
     Towers,
     /// Prompts for towers that stay as they are.
     Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
+    /// A head on the patches of a network that stays as it is.
+    Tokens(fn(Map<String, Value>) -> Result<ParsedTokens, ParamError>),
 }
 
 /// Checked parameters, as a recipe and as JSON with every default filled in.
@@ -106,6 +110,9 @@ pub(crate) const fn classifier<R: Recipe + Serialize + DeserializeOwned + 'stati
 /// Checked parameters of a recipe for prompts.
 pub(crate) type ParsedPrompts = (Box<dyn PromptRecipe>, Value);
 
+/// Checked parameters of the recipe for heads on tokens.
+pub(crate) type ParsedTokens = (TagOod, Value);
+
 /// How a recipe for prompts reads its parameters.
 pub(crate) const fn prompts<R: PromptRecipe + Serialize + DeserializeOwned + 'static>() -> Kind {
     Kind::Prompts(|params| {
@@ -121,6 +128,11 @@ impl RecipeEntry {
     pub fn learns_prompts(&self) -> bool {
         matches!(self.kind, Kind::Prompts(_))
     }
+
+    /// Whether it trains a head on tokens, which [`ChosenTokens`](crate::ChosenTokens) does.
+    pub fn reads_tokens(&self) -> bool {
+        matches!(self.kind, Kind::Tokens(_))
+    }
 }
 
 fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
@@ -128,6 +140,7 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
         Kind::Classifier(_) => "classifier",
         Kind::Towers => "towers",
         Kind::Prompts(_) => "prompts",
+        Kind::Tokens(_) => "head",
     })
 }
 
@@ -161,4 +174,5 @@ pub static RECIPES: &[&RecipeEntry] = &[
     &locoop::ENTRY,
     &negprompt::ENTRY,
     &lsn::ENTRY,
+    &tagood::ENTRY,
 ];

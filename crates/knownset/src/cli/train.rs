@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use knownset_train::{Curve, Decays, Keep, Optimiser, Schedule, Training};
 
-use super::at_least_one;
+use super::{Keeping, at_least_one};
 
 /// Passes over the training images, and images per batch, where nothing else is usual.
 const EPOCHS: usize = 30;
@@ -17,7 +17,8 @@ pub(crate) struct Train {
     #[arg(long, value_name = "NAME")]
     pub(crate) recipe: String,
     /// Backbone to train, from random weights [default: sprite-resnet, or sprite-clip for the recipe clip]; for recipes
-    /// that learn prompts, the towers that stay as they are [default: sprite-clip]
+    /// that learn prompts, and for tagood, the towers that stay as they are [default: sprite-clip]; tagood without one reads
+    /// a feature file
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
     /// Weights of towers that stay as they are: a CLIP checkpoint's folder, or hf:ORGANISATION/NAME
@@ -26,7 +27,8 @@ pub(crate) struct Train {
     /// Towers to train with the recipe clip: a folder with config.json and preprocessor_config.json
     #[arg(long, value_name = "DIR", conflicts_with = "backbone")]
     pub(crate) towers: Option<PathBuf>,
-    /// Training images, labelled or, for the recipe clip, captioned
+    /// Training images, labelled or, for the recipe clip, captioned; for tagood without --backbone, a feature file with
+    /// `patches` and `labels`
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
     /// Labelled images whose accuracy is reported after every epoch
@@ -48,6 +50,8 @@ pub(crate) struct Train {
     #[arg(long)]
     pub(crate) resume: bool,
     #[command(flatten)]
+    pub(crate) keeping: Keeping,
+    #[command(flatten)]
     pub(crate) descent: Descent,
 }
 
@@ -55,10 +59,10 @@ pub(crate) struct Train {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Optimisation")]
 pub(crate) struct Descent {
-    /// Passes over the training images [default: 30; for prompts the paper's]
+    /// Passes over the training images [default: 30; for prompts and tagood the paper's]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
-    /// Images per batch [default: 64; for prompts 32]
+    /// Images per batch [default: 64; for prompts 32; tagood: 256]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_size: Option<usize>,
     /// Batches whose gradients are averaged for a step
@@ -67,7 +71,7 @@ pub(crate) struct Descent {
     /// How gradients become steps [default: sgd; clip: adamw]
     #[arg(long, value_name = "NAME")]
     pub(crate) optimiser: Option<OptimiserName>,
-    /// The highest learning rate [default: 0.1; adamw: 0.001; for prompts the paper's]
+    /// The highest learning rate [default: 0.1; adamw: 0.001; for prompts and tagood the paper's]
     #[arg(long, value_name = "RATE")]
     pub(crate) lr: Option<f64>,
     /// Epochs in which the rate rises to it [default: 0; clip: 1 in 20]; for prompts with a cosine, epochs at 0.00001

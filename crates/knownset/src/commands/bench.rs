@@ -8,7 +8,7 @@ use knownset_nn::LoadedBackbone;
 
 use super::{Status, judge};
 use crate::benchmark::{Outcome, Sets, run as compare, score_table};
-use crate::cli::Bench;
+use crate::cli::{Bench, Network};
 use crate::gallery::galleries;
 use crate::images;
 use crate::inputs::Set;
@@ -18,8 +18,9 @@ use crate::report::{self, html::Report, tables};
 pub(super) fn run(args: &Bench, printer: Printer) -> anyhow::Result<Status> {
     let detectors = select(&args.detectors)?;
     let started = Instant::now();
-    let network = args.network.backbone.as_deref();
-    let network = network.map(|name| images::network(name, args.network.weights.as_deref(), printer)).transpose()?;
+    let Network { backbone, weights, head } = &args.network;
+    let load = |name: &String| images::headed(name, weights.as_deref(), head.as_deref(), printer);
+    let network = backbone.as_ref().map(load).transpose()?;
     let sets = open(args, network.as_ref(), printer)?;
     let read = started.elapsed().as_secs_f64();
     let mut outcome = compare(&sets, &detectors, printer)?;

@@ -16,7 +16,7 @@ pub(super) fn run(args: &Calibrate, printer: Printer) -> anyhow::Result<Status> 
     let set = if path.is_file() {
         open(Some(path), None, None, &args.reading, printer)?
     } else {
-        let network = network_of(&fitted, args.weights.as_deref(), printer)?;
+        let network = network_of(&fitted, args.weights.as_deref(), args.head.as_deref(), printer)?;
         open(None, Some(&args.id), Some(&network), &args.reading, printer)?
     };
     let scores = fitted.score(&set.features)?;

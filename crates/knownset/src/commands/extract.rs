@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Status;
 use crate::cli::Extract;
-use crate::images::{FromImages, Images, network};
+use crate::images::{FromImages, Images, headed, with_patches};
 use crate::printer::Printer;
 use crate::results::ImageCounts;
 
@@ -20,7 +20,12 @@ struct Written {
 }
 
 pub(super) fn run(args: &Extract, printer: Printer) -> anyhow::Result<Status> {
-    let network = network(&args.backbone, args.weights.as_deref(), printer)?;
+    let weights = args.weights.as_deref();
+    let network = if args.patches {
+        with_patches(&args.backbone, weights, printer)?
+    } else {
+        headed(&args.backbone, weights, args.head.as_deref(), printer)?
+    };
     let images = Images::open(&args.data, args.reading.strict)?;
     let range = args.shard.map_or(0..images.len(), |(index, count)| shard(images.len(), index, count));
     anyhow::ensure!(

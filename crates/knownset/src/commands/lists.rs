@@ -110,6 +110,7 @@ pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
         printer.result(entry, || {
             let outliers = match entry.outliers {
                 Outliers::None if entry.learns_prompts() => "a few images of each known class, through frozen towers",
+                Outliers::None if entry.reads_tokens() => "patches of images of the known classes, from a frozen tower",
                 Outliers::None => "images of the known classes",
                 Outliers::Required => "images of the known classes and outliers (--outliers)",
             };

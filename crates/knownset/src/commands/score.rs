@@ -54,7 +54,11 @@ struct One {
 
 pub(super) fn run(args: &Score, printer: Printer) -> anyhow::Result<Status> {
     let fitted = Fitted::load(&args.detector)?;
-    let network = args.data.as_ref().map(|_| network_of(&fitted, args.weights.as_deref(), printer)).transpose()?;
+    let network = args
+        .data
+        .as_ref()
+        .map(|_| network_of(&fitted, args.weights.as_deref(), args.head.as_deref(), printer))
+        .transpose()?;
     let set = open(args.features.as_deref(), args.data.as_deref(), network.as_ref(), &args.reading, printer)?;
     let features = &set.features;
     if let (Some(_), None) = (fitted.origin(), &features.origin) {
@@ -72,15 +76,26 @@ pub(super) fn run(args: &Score, printer: Printer) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// The network a detector was fitted on, from the weights named or from where they were.
-pub(super) fn network_of(fitted: &Fitted, weights: Option<&Path>, printer: Printer) -> anyhow::Result<LoadedBackbone> {
+/// The network a detector was fitted on, from the weights and the head named or from where they were.
+pub(super) fn network_of(
+    fitted: &Fitted,
+    weights: Option<&Path>,
+    head: Option<&Path>,
+    printer: Printer,
+) -> anyhow::Result<LoadedBackbone> {
     let origin = fitted.origin().ok_or_else(|| {
         anyhow::anyhow!("this detector was fitted on features that do not say which network made them")
             .context(Hint("extract features with that network and give them as --features".into()))
     })?;
-    let recorded = origin.weights.as_ref().map(Path::new);
-    let loaded = images::network(&origin.backbone, weights.or(recorded), printer)
-        .map_err(|error| error.context(Hint("give the weights' place with --weights".into())))?;
+    let weights = weights.or(origin.weights.as_ref().map(Path::new));
+    let head = head.or(origin.head.as_ref().map(Path::new));
+    let hint = if head.is_some() {
+        "give the places of weights and head with --weights and --head"
+    } else {
+        "give the weights' place with --weights"
+    };
+    let loaded =
+        images::headed(&origin.backbone, weights, head, printer).map_err(|error| error.context(Hint(hint.into())))?;
     origin.check_same(&loaded.origin).context("these are not the weights the detector was fitted on")?;
     Ok(loaded)
 }

@@ -163,6 +163,7 @@ fn a_detector_is_not_used_with_another_network() {
             std: [0.5; 3],
         },
         weights: None,
+        head: None,
     };
     let with =
         |backbone: &str, weights: &str| Features { origin: Some(origin(backbone, weights)), ..features(1, 60, 0.0) };

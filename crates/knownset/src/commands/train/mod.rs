@@ -3,13 +3,14 @@
 mod classifier;
 mod clip;
 mod prompts;
+mod tokens;
 
 pub(crate) use classifier::train as classifier;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
-use knownset_train::{Chosen, ChosenPrompts, Event, RecipeEntry, find};
+use knownset_train::{Chosen, ChosenPrompts, ChosenTokens, Event, RecipeEntry, find};
 
 use super::Status;
 use crate::cli::Train;
@@ -23,6 +24,9 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let name = args.recipe.split(':').next().unwrap_or_default();
     if find(name).is_ok_and(RecipeEntry::learns_prompts) {
         return prompts::run(args, &ChosenPrompts::parse(&args.recipe)?, printer);
+    }
+    if find(name).is_ok_and(RecipeEntry::reads_tokens) {
+        return tokens::run(args, &ChosenTokens::parse(&args.recipe)?, printer);
     }
     anyhow::ensure!(
         args.weights.is_none(),
