@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 
 use knownset_core::Features;
+pub use knownset_core::params::ParamError;
+pub(crate) use knownset_core::params::require;
 use knownset_core::state::{State, StateError};
 use ndarray::{Array, ArrayView2, ArrayView3, Dimension};
 use serde::Serialize;
@@ -176,30 +178,6 @@ pub struct Batch<'a> {
     pub patches: ArrayView3<'a, f32>,
     /// `[n, 4, 4]`: logits by turn.
     pub rotations: ArrayView3<'a, f32>,
-}
-
-/// Parameters that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ParamError {
-    /// An unknown key or a value of the wrong type.
-    #[error("{0}")]
-    Json(#[from] serde_json::Error),
-    /// A value outside its range.
-    #[error("`{name}` must be {expected}, but is {value}")]
-    Range {
-        /// The parameter.
-        name: &'static str,
-        /// Its value.
-        value: f64,
-        /// The values that are allowed.
-        expected: &'static str,
-    },
-}
-
-/// Refuses a parameter that is not in range (nor a number).
-pub(crate) fn require(holds: bool, name: &'static str, value: f64, expected: &'static str) -> Result<(), ParamError> {
-    if holds { Ok(()) } else { Err(ParamError::Range { name, value, expected }) }
 }
 
 /// Reads and checks the parameters of a detector; `null` stands for the defaults.

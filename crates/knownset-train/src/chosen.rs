@@ -94,12 +94,10 @@ impl Chosen {
             sio.check().map_err(bad("sio"))?;
             Ok(sio)
         });
-        let (name, params) = split(inner).map_err(bad(inner))?;
-        let entry = find(name)?;
+        let Named { entry, params, label } = Named::read(inner)?;
         let Kind::Classifier(parse) = entry.kind else {
             return Err(ChooseError::NoClassifier { name: entry.name });
         };
-        let label = written(entry.name, &params);
         let (recipe, params) = parse(params).map_err(bad(entry.name))?;
         let label = wrapper.map_or_else(|| label.clone(), |wrapper| format!("{}+{label}", wrapper.trim()));
         Ok(Self { entry, recipe, params, sio: sio.transpose()?, label })
@@ -138,11 +136,26 @@ impl fmt::Display for Chosen {
     }
 }
 
-pub(crate) fn written(name: &str, params: &Map<String, Value>) -> String {
-    params.iter().fold(name.to_owned(), |label, (key, value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        format!("{label}:{key}={value}")
-    })
+/// A recipe as it was named, its parameters not read yet.
+pub(crate) struct Named {
+    pub(crate) entry: &'static RecipeEntry,
+    pub(crate) params: Map<String, Value>,
+    /// The name and the parameters that were given.
+    pub(crate) label: String,
+}
+
+impl Named {
+    /// Reads `name:key=value…`.
+    pub(crate) fn read(text: &str) -> Result<Self, ChooseError> {
+        let bad = |source| ChooseError::Params { name: text.to_owned(), source };
+        let (name, params) = split(text).map_err(bad)?;
+        let entry = find(name)?;
+        let label = params.iter().fold(entry.name.to_owned(), |label, (key, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("{label}:{key}={value}")
+        });
+        Ok(Self { entry, params, label })
+    }
 }
 
 #[cfg(test)]

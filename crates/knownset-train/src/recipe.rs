@@ -107,8 +107,7 @@ impl Batch {
 
     /// Labels `[n]`.
     pub(crate) fn targets(&self, device: &Device) -> Tensor<1, Int> {
-        let labels: Vec<i64> = self.labels.iter().map(|&label| label as i64).collect();
-        Tensor::from_data(TensorData::new(labels, [self.labels.len()]), device)
+        targets(&self.labels, device)
     }
 
     /// The first view of the outliers behind that of the pictures, for one pass through the network; and n.
@@ -116,6 +115,12 @@ impl Batch {
         let all = std::iter::once(&self.views).chain(std::iter::once(&self.outliers));
         (Tensor::cat(all.filter_map(|views| views.first().cloned()).collect(), 0), self.len())
     }
+}
+
+/// Labels as a tensor `[n]`.
+pub(crate) fn targets(labels: &[usize], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
+    Tensor::from_data(TensorData::new(values, [labels.len()]), device)
 }
 
 /// Where a run is.

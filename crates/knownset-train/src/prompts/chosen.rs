@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use knownset_core::params::split;
 use knownset_nn::clip::Clip;
 use knownset_nn::{HostTensor, Weights};
 use ndarray::Array2;
@@ -15,7 +14,7 @@ use super::context::Prompts;
 use super::run::{First, Run};
 use super::{PromptRecipe, Stage};
 use crate::augment::{Augment, stream};
-use crate::chosen::{ChooseError, find, written};
+use crate::chosen::{ChooseError, Named};
 use crate::error::TrainError;
 use crate::pictures::Labelled;
 use crate::recipes::{Kind, RecipeEntry};
@@ -66,12 +65,10 @@ impl ChosenPrompts {
     /// ```
     pub fn parse(text: &str) -> Result<Self, ChooseError> {
         let bad = |source| ChooseError::Params { name: text.to_owned(), source };
-        let (name, params) = split(text).map_err(bad)?;
-        let entry = find(name)?;
+        let Named { entry, params, label } = Named::read(text)?;
         let Kind::Prompts(parse) = entry.kind else {
             return Err(ChooseError::NoPrompts { name: entry.name });
         };
-        let label = written(entry.name, &params);
         let (recipe, params) = parse(params).map_err(bad)?;
         Ok(Self { entry, recipe, params, label })
     }

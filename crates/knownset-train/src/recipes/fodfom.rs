@@ -8,22 +8,24 @@
 //! the same label, so that outliers are pulled together too. τ is 0.1, τ₀ 0.07, w 1, z has 128 dimensions.
 //!
 //! Deviations: the number of outliers in a step is set by `ratio` (the authors' code shuffles all files together, so that
-//! it follows from how many there are); `path` lets pictures and outliers pass the same changes first, a control for
+//! it follows from how many there are); `side` lets pictures and outliers pass the same changes first, a control for
 //! traces that the making of outliers leaves in them.
+
+use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::params::{ParamError, require};
 use knownset_nn::HostTensor;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 use super::{Outliers, ParamDoc, RecipeEntry, classifier, cross_entropy};
 use crate::augment::Augment;
 use crate::network::Network;
-use crate::recipe::{Batch, Moment, Recipe, Step, Views};
+use crate::recipe::{Batch, Moment, Recipe, Step, Views, targets};
+use crate::tensors::unit_rows;
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "fodfom",
@@ -91,9 +93,7 @@ impl Projection {
     /// `[n, d]` → unit vectors `[n, 128]`.
     fn forward(&self, embedding: Tensor<2>) -> Tensor<2> {
         let hidden = self.norm.forward::<2>(self.first.forward(embedding));
-        let rows = self.second.forward(relu(hidden));
-        let length = rows.clone().powi_scalar(2).sum_dim(1).sqrt().clamp_min(1e-12);
-        rows / length
+        unit_rows(self.second.forward(relu(hidden)))
     }
 }
 
@@ -144,9 +144,7 @@ impl Recipe for Fodfom {
         let once = batch.labels.iter().copied().chain(std::iter::repeat_n(batch.classes, outliers));
         let labels: Vec<usize> = once.clone().chain(once).collect();
         let logits = network.trunk.classify(embedding.clone());
-        let targets: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [labels.len()]), &logits.device());
-        let mut loss = cross_entropy::loss(logits.clone(), targets);
+        let mut loss = cross_entropy::loss(logits.clone(), targets(&labels, &logits.device()));
         if self.contrast > 0.0 {
             loss = loss + contrast(network.parts.forward(embedding), &labels, self.tau) * self.contrast;
         }

@@ -2,12 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use knownset_core::params::split;
 use serde_json::Value;
 
 use super::run::Run;
 use super::set::TokenSet;
-use crate::chosen::{ChooseError, find, written};
+use crate::chosen::{ChooseError, Named};
 use crate::error::TrainError;
 use crate::recipes::tagood::{self, TagOod};
 use crate::recipes::{Kind, RecipeEntry};
@@ -46,12 +45,10 @@ impl ChosenTokens {
     /// ```
     pub fn parse(text: &str) -> Result<Self, ChooseError> {
         let bad = |source| ChooseError::Params { name: text.to_owned(), source };
-        let (name, params) = split(text).map_err(bad)?;
-        let entry = find(name)?;
+        let Named { entry, params, label } = Named::read(text)?;
         let Kind::Tokens(parse) = entry.kind else {
             return Err(ChooseError::NoHead { name: entry.name });
         };
-        let label = written(entry.name, &params);
         let (recipe, params) = parse(params).map_err(bad)?;
         Ok(Self { entry, recipe, params, label })
     }
