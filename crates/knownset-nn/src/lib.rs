@@ -7,6 +7,7 @@ pub mod clip;
 mod error;
 pub mod extract;
 mod inference;
+mod kernels;
 pub mod network;
 mod parts;
 mod token_head;

@@ -6,6 +6,7 @@ mod clip;
 mod conv_norm;
 mod convnet;
 mod init;
+mod operations;
 mod parameters;
 mod resnet;
 mod token_head;
