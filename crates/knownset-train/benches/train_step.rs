@@ -69,6 +69,7 @@ fn rate(name: &str) -> f64 {
         ema: None,
         keep: Keep::Last,
         seed: 0,
+        compute: knownset_nn::Compute::default(),
         out: out.path(),
         resume: false,
     };

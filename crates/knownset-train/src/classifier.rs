@@ -177,16 +177,15 @@ impl<R: Recipe> Objective for Run<'_, R> {
         }
     }
 
-    fn validate(&self, network: &Self::Network) -> Result<Option<f64>, String> {
+    fn validate(&self, network: &Self::Network, device: &Device) -> Result<Option<f64>, String> {
         let Classification { validation: Some(data), backbone, .. } = self.task else { return Ok(None) };
-        let device = Device::flex();
         let mut right = 0;
         let indices: Vec<usize> = (0..data.len()).collect();
         for chunk in indices.chunks(VALIDATION_BATCH) {
             let load = |&index: &usize| Ok(normalised(data.picture(index)?, &backbone.preprocess));
             let inputs: Result<Vec<Vec<f32>>, String> = chunk.par_iter().map(load).collect();
             let labels: Vec<usize> = chunk.iter().map(|&index| data.label(index)).collect();
-            let images = self.tensor(inputs?.concat(), &device);
+            let images = self.tensor(inputs?.concat(), device);
             right += hits(&self.recipe.logits(network, network.embed(images)), &labels);
         }
         Ok(Some(right as f64 / data.len().max(1) as f64))

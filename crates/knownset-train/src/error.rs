@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use knownset_core::params::ParamError;
-use knownset_nn::WeightsError;
+use knownset_nn::{ComputeError, WeightsError};
 use knownset_nn::network::Mismatch;
 use knownset_nn::tokenizer::TokenizerError;
 
@@ -11,6 +11,15 @@ use knownset_nn::tokenizer::TokenizerError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
+    /// No such device.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+    /// A device other than the CPU for a recipe that needs the CPU.
+    #[error("the recipe {recipe} reads frozen towers, which are on the CPU, and learns there too; leave out --device")]
+    OnlyCpu {
+        /// The recipe.
+        recipe: String,
+    },
     /// Nothing to train on.
     #[error("there are no labelled training images")]
     Empty,

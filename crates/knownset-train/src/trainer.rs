@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use knownset_core::write_atomically;
-use knownset_nn::Weights;
+use knownset_nn::{Compute, Weights};
 use knownset_nn::network::{Named, load, to_weights};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ pub(crate) trait Objective: Sync {
     /// The loss of a step.
     fn step(&self, network: &mut Self::Network, batch: Self::Batch, moment: &Moment, device: &Device) -> Step;
     /// A figure on held-out images, for the log; the higher, the better.
-    fn validate(&self, network: &Self::Network) -> Result<Option<f64>, String>;
+    fn validate(&self, network: &Self::Network, device: &Device) -> Result<Option<f64>, String>;
     /// The tensors as they are given away.
     fn export(&self, weights: Weights) -> Weights {
         weights
@@ -84,6 +84,8 @@ pub struct Training<'a> {
     pub keep: Keep,
     /// Of initial weights, shuffling and augmentation.
     pub seed: u64,
+    /// Where the network is; the same device gives the same bits again, another one others.
+    pub compute: Compute,
     /// Where checkpoint, log and weights go.
     pub out: &'a Path,
     /// Whether to go on from the checkpoint there.
@@ -160,21 +162,22 @@ impl Training<'_> {
         objective: &O,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let device = Device::flex().autodiff();
+        let device = self.compute.device()?;
         let checkpoint = Checkpoint::in_folder(self.out);
-        let (mut run, mut progress) = self.start(objective, &device, &checkpoint)?;
+        let recording = device.clone().autodiff();
+        let (mut run, mut progress) = self.start(objective, &recording, &checkpoint)?;
         let first = progress.epochs.len() as u64 + 1;
         let mut events = None;
         while progress.epochs.len() < self.epochs {
             let started = Instant::now();
             let epoch = progress.epochs.len() + 1;
-            let (next, figures) = self.epoch(objective, run, epoch, &device, watch)?;
+            let (next, figures) = self.epoch(objective, run, epoch, &recording, watch)?;
             run = next;
             let given = match &run.ema {
                 None => run.network.valid(),
                 Some(ema) => load(run.network.valid(), &ema.weights())?,
             };
-            let validation_accuracy = objective.validate(&given).map_err(TrainError::Image)?;
+            let validation_accuracy = objective.validate(&given, &device).map_err(TrainError::Image)?;
             if self.keep == Keep::Best && validation_accuracy.is_none() {
                 return Err(TrainError::NoValidation);
             }
@@ -209,7 +212,7 @@ impl Training<'_> {
         serde_json::json!({
             "objective": objective.settings(), "data": self.fingerprint, "epochs": self.epochs, "batch": self.batch,
             "accumulate": self.accumulate, "optimiser": self.optimiser, "schedule": self.schedule, "clip": self.clip,
-            "ema": self.ema, "keep": self.keep, "seed": self.seed,
+            "ema": self.ema, "keep": self.keep, "seed": self.seed, "device": self.compute.to_string(),
         })
     }
 

@@ -71,6 +71,7 @@ fn run(recipe: &str, out: &Path, resume: bool, stop_after: usize) -> Result<Trai
         ema: None,
         keep: Keep::Last,
         seed: 3,
+        compute: knownset_nn::Compute::default(),
         out,
         resume,
     };

@@ -115,6 +115,7 @@ fn train(recipe: &str, out: &Path, resume: bool, stop_after: usize) -> Result<Tr
         ema: None,
         keep: Keep::Last,
         seed: 7,
+        compute: knownset_nn::Compute::default(),
         out,
         resume,
     };

@@ -89,6 +89,7 @@ impl<'a> Job<'a> {
                 ema: None,
                 keep: Keep::Last,
                 seed: 5,
+                compute: knownset_nn::Compute::default(),
                 out,
                 resume: self.resume,
             })

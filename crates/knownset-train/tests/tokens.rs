@@ -61,6 +61,7 @@ impl<'a> Job<'a> {
             ema: None,
             keep: Keep::Last,
             seed: 5,
+            compute: knownset_nn::Compute::default(),
             out: self.out,
             resume: self.resume,
         };

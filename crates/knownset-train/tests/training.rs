@@ -71,6 +71,7 @@ fn training(out: &Path, resume: bool) -> Training<'_> {
         ema: None,
         keep: Keep::Last,
         seed: 3,
+        compute: knownset_nn::Compute::default(),
         out,
         resume,
     }

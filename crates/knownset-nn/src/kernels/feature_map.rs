@@ -36,16 +36,19 @@ impl Shape {
 /// `[height, width, channels]` values, channels last, in a border of zeros: the padding that convolutions read.
 pub(crate) struct FeatureMap {
     shape: Shape,
-    /// `[height + 2 border, width + 2 border, channels]`.
+    /// `[height + 2 border, width + 2 border, channels]`, and [`FeatureMap::TAIL`] zeros.
     values: Vec<f32>,
 }
 
 impl FeatureMap {
+    /// So many values may be read from the last one on.
+    pub(crate) const TAIL: usize = 16;
+
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// All values, border included.
+    /// All values, border and tail included.
     pub(crate) fn values(&self) -> &[f32] {
         &self.values
     }
@@ -76,7 +79,7 @@ impl Scratch {
         if let Some(index) = self.0.iter().position(|map| map.shape == shape) {
             return self.0.swap_remove(index);
         }
-        FeatureMap { shape, values: vec![0.0; shape.values()] }
+        FeatureMap { shape, values: vec![0.0; shape.values() + FeatureMap::TAIL] }
     }
 
     pub(crate) fn put_back(&mut self, map: FeatureMap) {

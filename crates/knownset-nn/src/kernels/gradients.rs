@@ -147,24 +147,18 @@ impl WithSimd for Sum<'_> {
     /// Chooses the tile: as many sums as the registers hold beside their operands.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Values side by side under one row of the kernel; a tile is never wider.
-        let run = self.kernel * self.input.shape().channels;
         match (S::F32_LANES, self.panel / S::F32_LANES) {
-            (16, 2) if run >= 12 => self.run::<S, 2, 12>(simd),
-            (16, 1) if run >= 16 => self.run::<S, 1, 16>(simd),
-            (8, 2) if run >= 6 => self.run::<S, 2, 6>(simd),
-            (4, 4) if run >= 6 => self.run::<S, 4, 6>(simd),
-            (16, 2) => self.run::<S, 2, 1>(simd),
-            (16, 1) => self.run::<S, 1, 1>(simd),
-            (8, 2) => self.run::<S, 2, 1>(simd),
-            (4, 4) => self.run::<S, 4, 1>(simd),
+            (16, 2) => self.run::<S, 2, 12>(simd),
+            (16, _) => self.run::<S, 1, 12>(simd),
+            (8, _) => self.run::<S, 2, 6>(simd),
+            (4, _) => self.run::<S, 4, 6>(simd),
             _ => self.run::<S, CHANNELS, 1>(simd),
         }
     }
 }
 
 impl Sum<'_> {
-    /// All panels of `VECTORS` vectors, in tiles of `ROWS` input values.
+    /// All panels of `VECTORS` vectors, in tiles of `ROWS` input values, no more than [`FeatureMap::TAIL`].
     #[inline(always)]
     fn run<S: Simd, const VECTORS: usize, const ROWS: usize>(self, simd: S) {
         let Self { kernel, stride, panel, input, result, gradient, sums } = self;
@@ -174,20 +168,17 @@ impl Sum<'_> {
         for (index, sums) in sums.chunks_exact_mut(kernel * run * panel).enumerate() {
             for (row, sums) in sums.chunks_exact_mut(run * panel).enumerate() {
                 for first in (0..run).step_by(ROWS) {
-                    // The last tile may begin too early: what the one before it has is not added again.
-                    let start = first.min(run - ROWS);
+                    // The last tile may be too long: what it sums of values beyond the run is not kept.
                     let mut tile = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
                     for y in 0..result.height {
-                        let above = &input.values()[shape.outer(y * stride + offset + row, offset) + start..];
+                        let above = &input.values()[shape.outer(y * stride + offset + row, offset) + first..];
                         let gradient = &gradient[result.outer(y, 0)..][..result.row()];
                         let steps = [stride * shape.channels, result.channels, index * panel];
                         tile = along_row(simd, tile, above, gradient, steps);
                     }
-                    for (place, tile) in (start..).zip(tile) {
-                        if place >= first {
-                            let sums = S::as_mut_simd_f32s(&mut sums[place * panel..][..panel]).0;
-                            sums.iter_mut().zip(tile).for_each(|(sum, add)| *sum = simd.add_f32s(*sum, add));
-                        }
+                    for (sums, tile) in sums[first * panel..].chunks_exact_mut(panel).zip(tile) {
+                        let sums = S::as_mut_simd_f32s(sums).0;
+                        sums.iter_mut().zip(tile).for_each(|(sum, add)| *sum = simd.add_f32s(*sum, add));
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_nn::clip::Clip;
-use knownset_nn::{HostTensor, Weights};
+use knownset_nn::{Compute, HostTensor, Weights};
 use ndarray::Array2;
 use rand::seq::SliceRandom;
 use serde_json::Value;
@@ -132,6 +132,9 @@ impl ChosenPrompts {
         });
         let validation = validation.transpose()?;
         for (number, (stage, training)) in self.stages().iter().zip(trainings).enumerate() {
+            if training.compute != Compute::default() {
+                return Err(TrainError::OnlyCpu { recipe: self.label.clone() });
+            }
             let images = self.draw(task, training.seed)?;
             let prompts = Prompts::new(task.clip, task.classes, stage.layout)?;
             let run = Run {

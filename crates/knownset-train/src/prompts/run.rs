@@ -170,7 +170,7 @@ impl Objective for Run<'_> {
         Step::new(self.recipe.loss(self.number, &seen), &seen.cosines(), &seen.labels)
     }
 
-    fn validate(&self, network: &Context) -> Result<Option<f64>, String> {
+    fn validate(&self, network: &Context, _: &Device) -> Result<Option<f64>, String> {
         let Some(data) = self.validation else { return Ok(None) };
         let (images, _) = data.units();
         let classes =

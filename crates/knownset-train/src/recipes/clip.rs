@@ -146,17 +146,16 @@ impl Objective for Run<'_> {
         Step { loss: loss(logits), hits }
     }
 
-    fn validate(&self, network: &Clip) -> Result<Option<f64>, String> {
+    fn validate(&self, network: &Clip, device: &Device) -> Result<Option<f64>, String> {
         let Contrastive { validation: Some((data, prompts)), preprocess, .. } = self.task else { return Ok(None) };
-        let device = Device::flex();
-        let classes = unit(texts(network, prompts, &device)).transpose();
+        let classes = unit(texts(network, prompts, device)).transpose();
         let mut right = 0;
         let indices: Vec<usize> = (0..data.len()).collect();
         for chunk in indices.chunks(VALIDATION_BATCH) {
             let load = |&index: &usize| Ok(normalised(data.picture(index)?, preprocess));
             let inputs: Result<Vec<Vec<f32>>, String> = chunk.par_iter().map(load).collect();
             let labels: Vec<usize> = chunk.iter().map(|&index| data.label(index)).collect();
-            let images = unit(network.images(self.images(inputs?.concat(), chunk.len(), &device)));
+            let images = unit(network.images(self.images(inputs?.concat(), chunk.len(), device)));
             right += hits(&images.matmul(classes.clone()), &labels);
         }
         Ok(Some(right as f64 / data.len().max(1) as f64))

@@ -70,13 +70,12 @@ impl Objective for Run<'_> {
         self.recipe.step(network, tokens, &batch.labels, moment)
     }
 
-    fn validate(&self, network: &Centred) -> Result<Option<f64>, String> {
+    fn validate(&self, network: &Centred, device: &Device) -> Result<Option<f64>, String> {
         let Some(data) = self.task.validation else { return Ok(None) };
-        let device = Device::flex();
         let images: Vec<usize> = (0..data.len()).collect();
         let right = images.chunks(VALIDATION_BATCH).map(|images| {
             let Labelled { tokens, labels } = data.pick(images);
-            let embedding = network.head.embed(self.tensor(tokens, labels.len(), &device));
+            let embedding = network.head.embed(self.tensor(tokens, labels.len(), device));
             hits(&network.head.classify(embedding), &labels)
         });
         Ok(Some(right.sum::<usize>() as f64 / data.len() as f64))

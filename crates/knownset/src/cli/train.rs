@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use knownset_nn::Compute;
 use knownset_train::{Curve, Decays, Keep, Optimiser, Schedule, Training};
 
 use super::{Keeping, at_least_one};
@@ -102,6 +103,10 @@ pub(crate) struct Descent {
     /// Which epoch's weights to give away; the best is told by --val, never by test images
     #[arg(long, value_name = "WHICH", default_value = "last")]
     pub(crate) keep: KeepName,
+    /// Where the network is: cpu, or, if the program was built with that feature, vulkan, metal, wgpu or cuda, the second
+    /// one of a kind as KIND:1
+    #[arg(long, value_name = "DEVICE", default_value_t = Compute::default())]
+    pub(crate) device: Compute,
     /// Seed of initial weights, shuffling and augmentation
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -161,6 +166,7 @@ impl Train {
                 KeepName::Best => Keep::Best,
             },
             seed,
+            compute: self.descent.device,
             out: &self.out,
             resume: self.resume,
         })
