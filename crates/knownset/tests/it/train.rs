@@ -67,6 +67,9 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--recipe", "cross-entropy", "--augment", "crop,flop"], &["--augment", "`flop`", "`flip`"]);
     refused(&["--recipe", "cross-entropy", "--val", "world:sprites#test"], &["the classes of --val differ"]);
     refused(&["--recipe", "cross-entropy", "--schedule", "line"], &["cosine, constant, steps"]);
+    refused(&["--recipe", "cross-entropy", "--device", "tpu"], &["no kind of device", "vulkan"]);
+    #[cfg(not(feature = "vulkan"))]
+    refused(&["--recipe", "cross-entropy", "--device", "vulkan"], &["built without vulkan", "--features vulkan"]);
     let few = ["--recipe", "sio:exhaust=error:alpha=0.5+cross-entropy", "--synthetic", "world:sprites#val"];
     refused(&few, &["the classes of --synthetic differ"]);
     let empty = folder.path().join("empty");
