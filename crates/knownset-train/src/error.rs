@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use knownset_core::params::ParamError;
-use knownset_nn::{ComputeError, WeightsError};
 use knownset_nn::network::Mismatch;
 use knownset_nn::tokenizer::TokenizerError;
+use knownset_nn::{ComputeError, WeightsError};
 
 /// A run that did not come to its end.
 #[derive(Debug, thiserror::Error)]

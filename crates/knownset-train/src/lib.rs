@@ -19,6 +19,7 @@ mod recipes;
 mod sampler;
 mod schedule;
 mod sio;
+pub mod synthesis;
 pub mod tensorboard;
 mod tensors;
 #[cfg(test)]

@@ -10,8 +10,8 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use knownset_core::write_atomically;
-use knownset_nn::{Compute, Weights};
 use knownset_nn::network::{Named, load, to_weights};
+use knownset_nn::{Compute, Weights};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Progress, State, number_parameters};
