@@ -16,6 +16,7 @@ pub mod logistic;
 pub mod metrics;
 pub mod moments;
 pub mod neighbours;
+pub mod numpy;
 pub mod params;
 pub mod parts;
 mod preprocess;

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array1;
-use npyz::WriterBuilder;
 
+use crate::numpy;
 use crate::tensor_file::{Tensor, TensorFile, TensorFileError, write_atomically};
 
 /// The scores of n images, and what is known of the classifier's answers.
@@ -186,15 +186,9 @@ impl ScoreTable {
     }
 
     fn npz_bytes(&self) -> std::io::Result<Vec<u8>> {
-        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
-        archive.start_file("conf.npy", options)?;
-        archive.write_all(&npy(&self.scores)?)?;
-        for (name, values) in self.integers() {
-            archive.start_file(format!("{name}.npy"), options)?;
-            archive.write_all(&npy(values)?)?;
-        }
-        Ok(archive.finish()?.into_inner())
+        let mut columns = vec![("conf", Tensor::from(Array1::from(self.scores.clone())))];
+        columns.extend(self.integers().map(|(name, values)| (name, Tensor::from(Array1::from(values.clone())))));
+        numpy::archive(columns.iter().map(|(name, column)| (*name, column)))
     }
 
     /// Share of rows whose label is a known class and whose prediction is that label.
@@ -204,15 +198,6 @@ impl ScoreTable {
         let right = known.iter().filter(|(label, prediction)| label == prediction).count();
         (!known.is_empty()).then(|| right as f64 / known.len() as f64)
     }
-}
-
-fn npy<T: npyz::AutoSerialize + Copy>(values: &[T]) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut writer =
-        npyz::WriteOptions::new().default_dtype().shape(&[values.len() as u64]).writer(&mut bytes).begin_nd()?;
-    writer.extend(values.iter().copied())?;
-    writer.finish()?;
-    Ok(bytes)
 }
 
 fn extension(path: &Path) -> String {

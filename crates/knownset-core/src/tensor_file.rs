@@ -1,4 +1,4 @@
-//! Named arrays in one file: `.safetensors` (read and written) and NumPy's `.npz` (read).
+//! Named arrays in one file: `.safetensors`, and NumPy's `.npz` by way of [`numpy`].
 //!
 //! A header never decides how much memory is taken: every declared size is compared with the bytes that are
 //! there first. Files are written beside their place and renamed, so a reader sees the old file or the new one.
@@ -12,12 +12,10 @@ use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use safetensors::Dtype;
 use serde_json::json;
 
+use crate::numpy;
+
 /// Largest safetensors header accepted, as the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
-/// An npz member larger than this must not have been compressed by more than [`MAX_RATIO`].
-const FREE_MEMBER: u64 = 64 << 20;
-/// See [`FREE_MEMBER`].
-const MAX_RATIO: u64 = 100;
 
 /// An array of one of the element types this project stores.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,7 +162,7 @@ impl TensorFile {
         }
         file.rewind()?;
         if magic.starts_with(b"PK\x03\x04") || magic.starts_with(b"PK\x05\x06") {
-            read_npz(path, file)
+            numpy::read_archive(path, file)
         } else if magic[8] == b'{' {
             read_safetensors(path, file)
         } else {
@@ -200,6 +198,16 @@ impl TensorFile {
             order.iter().try_for_each(|(_, tensor)| tensor.write_to(out))
         })?;
         Ok(())
+    }
+
+    /// Writes an `.npz` file, as `numpy.savez` does; it has no place for strings, so there must be none.
+    ///
+    /// # Panics
+    /// If there is metadata.
+    pub fn write_npz(&self, path: &Path) -> Result<(), TensorFileError> {
+        assert!(self.metadata.is_empty(), "an .npz file has no place for {:?}", self.metadata);
+        let bytes = numpy::archive(self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+        Ok(write_atomically(path, |out| out.write_all(&bytes))?)
     }
 }
 
@@ -303,72 +311,9 @@ pub fn half_to_f32(bits: u16) -> f32 {
     }
 }
 
-fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, String> {
+pub(crate) fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, String> {
     let found = values.len();
     ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| format!("shape {shape:?} does not hold {found} values"))
-}
-
-fn read_npz(path: &Path, file: BufReader<fs::File>) -> Result<TensorFile, TensorFileError> {
-    let zip_error = |source| TensorFileError::Zip { path: path.into(), source };
-    let mut archive = zip::ZipArchive::new(file).map_err(zip_error)?;
-    let mut tensors = BTreeMap::new();
-    for index in 0..archive.len() {
-        let member = archive.by_index(index).map_err(zip_error)?;
-        let (size, compressed) = (member.size(), member.compressed_size());
-        let name = member.name().map_err(zip_error)?;
-        let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else { continue };
-        if size > FREE_MEMBER && size / compressed.max(1) > MAX_RATIO {
-            return Err(TensorFileError::Bomb { path: path.into(), member: name, size, compressed });
-        }
-        let tensor = read_npy(member, size);
-        let tensor = tensor.map_err(|why| TensorFileError::Array { path: path.into(), name: name.clone(), why })?;
-        tensors.insert(name, tensor);
-    }
-    Ok(TensorFile { tensors, metadata: BTreeMap::new() })
-}
-
-/// One `.npy` stream of at most `size` bytes. Object arrays (pickles) are refused, never read.
-fn read_npy(stream: impl Read, size: u64) -> Result<Tensor, String> {
-    let npy = npyz::NpyFile::new(stream.take(size)).map_err(|error| error.to_string())?;
-    let shape: Vec<usize> =
-        npy.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    let npyz::DType::Plain(dtype) = npy.dtype() else {
-        return Err("structured arrays are not supported".into());
-    };
-    let item = u64::try_from(dtype.num_bytes().unwrap_or(usize::MAX)).unwrap_or(u64::MAX);
-    let needed = npy.shape().iter().try_fold(item, |product, &n| product.checked_mul(n));
-    if needed.is_none_or(|needed| needed > size) {
-        return Err(format!("shape {shape:?} needs more bytes than the {size} there are"));
-    }
-    let fortran = npy.order() == npyz::Order::Fortran;
-    let read = |error: std::io::Error| error.to_string();
-    macro_rules! values {
-        ($source:ty, $target:ty, $variant:ident) => {{
-            #[expect(clippy::allow_attributes, reason = "one arm is an identity, the others are conversions")]
-            #[allow(clippy::useless_conversion, clippy::cast_lossless)]
-            let values = npy.into_vec::<$source>().map_err(read)?.into_iter().map(|v| v as $target).collect();
-            Tensor::$variant(ordered(&shape, fortran, values)?)
-        }};
-    }
-    Ok(match (dtype.type_char(), item) {
-        (npyz::TypeChar::Float, 4) => values!(f32, f32, F32),
-        (npyz::TypeChar::Float, 8) => values!(f64, f64, F64),
-        (npyz::TypeChar::Int, 8) => values!(i64, i64, I64),
-        (npyz::TypeChar::Int, 4) => values!(i32, i64, I64),
-        (npyz::TypeChar::Int, 2) => values!(i16, i64, I64),
-        (npyz::TypeChar::Uint, 1) => values!(u8, i64, I64),
-        (npyz::TypeChar::Uint, 4) => values!(u32, i64, I64),
-        (npyz::TypeChar::Bool, 1) => values!(bool, i64, I64),
-        _ => return Err(format!("element type {dtype} is not supported")),
-    })
-}
-
-fn ordered<T: Clone>(shape: &[usize], fortran: bool, values: Vec<T>) -> Result<ArrayD<T>, String> {
-    if !fortran {
-        return array(shape, values);
-    }
-    let reversed: Vec<usize> = shape.iter().rev().copied().collect();
-    Ok(array(&reversed, values)?.reversed_axes().as_standard_layout().into_owned())
 }
 
 #[cfg(test)]
@@ -417,7 +362,7 @@ mod tests {
         let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 1000000), }\n";
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
-        let error = read_npy(&bytes[..], bytes.len() as u64).unwrap_err();
+        let error = crate::numpy::read_npy(&bytes[..], bytes.len() as u64).unwrap_err();
         assert!(error.contains("needs more bytes"), "{error}");
     }
 

@@ -1,5 +1,6 @@
 //! What can be typed: clap types and nothing else.
 
+mod synth;
 mod train;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use knownset_data::corruptions::Severity;
 use knownset_detect::{Ratio, Stream};
 
+pub(crate) use synth::{Boxes, CaptionerName, Captions, GroundingName, Image, Lines, SchedulerName, Stage, Synth};
 pub(crate) use train::{OptimiserName, Train};
 
 /// Tell whether an image belongs to what a model knows.
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Train(Train),
     /// Compare recipes: train each with several seeds, judge all by the same detectors
     Study(Study),
+    /// Make images that nobody took, or ask one of the networks it takes: captions, boxes, images
+    Synth(Synth),
     /// Turn prompts into text features, one row a line
     EmbedText(EmbedText),
     /// Label and score images by class names alone; with --ood, compare zero-shot detectors

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use knownset_core::parts::OUTLIER_CLASS;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
-use knownset_data::{DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
+use knownset_data::{DataError, DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
 use knownset_nn::{Architecture, LoadedBackbone, Weights, load_backbone, with_token_head};
 use knownset_train::{Labelled, Pictures};
@@ -97,9 +97,24 @@ impl Images {
         (0..self.source.len()).map(|row| (self.source.id(row), row)).collect()
     }
 
-    /// The picture in a row.
+    /// What the image in a row is called.
+    pub(crate) fn id(&self, row: usize) -> &str {
+        self.source.id(row)
+    }
+
+    /// Its class, or [`UNKNOWN_LABEL`].
+    pub(crate) fn label(&self, row: usize) -> i64 {
+        self.source.label(row)
+    }
+
+    /// Its picture; the error names it.
+    pub(crate) fn decoded(&self, row: usize) -> Result<Decoded, DataError> {
+        rgb(self.source.as_ref(), row, self.policy, &Limits::default())
+    }
+
+    /// Its picture, if it can be read.
     pub(crate) fn picture(&self, row: usize) -> Option<Decoded> {
-        rgb(self.source.as_ref(), row, self.policy, &Limits::default()).ok()
+        self.decoded(row).ok()
     }
 
     /// Runs the network over the rows in `range`.

@@ -12,6 +12,7 @@ mod lists;
 mod probe;
 mod score;
 mod study;
+mod synth;
 mod train;
 mod zeroshot;
 
@@ -40,6 +41,7 @@ pub(crate) fn run(command: Command, printer: Printer) -> anyhow::Result<Status> 
         Command::Calibrate(args) => calibrate::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),
         Command::Study(args) => study::run(&args, printer),
+        Command::Synth(args) => synth::run(&args, printer),
         Command::EmbedText(args) => embed_text::run(&args, printer),
         Command::Zeroshot(args) => zeroshot::run(&args, printer),
         Command::Probe(args) => probe::run(&args, printer),

@@ -1,0 +1,145 @@
+//! NumPy's files: `.npy`, one array, and `.npz`, a zip archive of them.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Cursor, Read, Write};
+use std::path::Path;
+
+use fs_err as fs;
+use ndarray::ArrayD;
+use npyz::WriterBuilder;
+
+use crate::tensor_file::{Tensor, TensorFile, TensorFileError, array};
+
+/// A member larger than this must not have been compressed by more than [`MAX_RATIO`].
+const FREE_MEMBER: u64 = 64 << 20;
+/// See [`FREE_MEMBER`].
+const MAX_RATIO: u64 = 100;
+
+/// Reads an `.npy` file. Element types become those of [`TensorFile::read`].
+pub fn read_array(path: &Path) -> Result<Tensor, TensorFileError> {
+    let file = fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    let wrong = |why| TensorFileError::Array { path: path.into(), name: "of the file".into(), why };
+    read_npy(BufReader::new(file), size).map_err(wrong)
+}
+
+/// The bytes of an `.npz` file.
+pub(crate) fn archive<'a>(arrays: impl Iterator<Item = (&'a str, &'a Tensor)>) -> std::io::Result<Vec<u8>> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    for (name, tensor) in arrays {
+        archive.start_file(format!("{name}.npy"), options)?;
+        let bytes = match tensor {
+            Tensor::F32(array) => npy(array),
+            Tensor::F64(array) => npy(array),
+            Tensor::I64(array) => npy(array),
+        };
+        archive.write_all(&bytes?)?;
+    }
+    Ok(archive.finish()?.into_inner())
+}
+
+/// The bytes of an `.npy` file.
+fn npy<T: npyz::AutoSerialize + Copy>(array: &ArrayD<T>) -> std::io::Result<Vec<u8>> {
+    let shape: Vec<u64> = array.shape().iter().map(|&length| length as u64).collect();
+    let mut bytes = Vec::new();
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
+    writer.extend(array.iter().copied())?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// All arrays of an `.npz` file.
+pub(crate) fn read_archive(path: &Path, file: BufReader<fs::File>) -> Result<TensorFile, TensorFileError> {
+    let zip_error = |source| TensorFileError::Zip { path: path.into(), source };
+    let mut archive = zip::ZipArchive::new(file).map_err(zip_error)?;
+    let mut tensors = BTreeMap::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index(index).map_err(zip_error)?;
+        let (size, compressed) = (member.size(), member.compressed_size());
+        let name = member.name().map_err(zip_error)?;
+        let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else { continue };
+        if size > FREE_MEMBER && size / compressed.max(1) > MAX_RATIO {
+            return Err(TensorFileError::Bomb { path: path.into(), member: name, size, compressed });
+        }
+        let tensor = read_npy(member, size);
+        let tensor = tensor.map_err(|why| TensorFileError::Array { path: path.into(), name: name.clone(), why })?;
+        tensors.insert(name, tensor);
+    }
+    Ok(TensorFile { tensors, metadata: BTreeMap::new() })
+}
+
+/// One `.npy` stream of at most `size` bytes. Object arrays (pickles) are refused, never read.
+pub(crate) fn read_npy(stream: impl Read, size: u64) -> Result<Tensor, String> {
+    let npy = npyz::NpyFile::new(stream.take(size)).map_err(|error| error.to_string())?;
+    let shape: Vec<usize> =
+        npy.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let npyz::DType::Plain(dtype) = npy.dtype() else {
+        return Err("structured arrays are not supported".into());
+    };
+    let item = u64::try_from(dtype.num_bytes().unwrap_or(usize::MAX)).unwrap_or(u64::MAX);
+    let needed = npy.shape().iter().try_fold(item, |product, &n| product.checked_mul(n));
+    if needed.is_none_or(|needed| needed > size) {
+        return Err(format!("shape {shape:?} needs more bytes than the {size} there are"));
+    }
+    let fortran = npy.order() == npyz::Order::Fortran;
+    let read = |error: std::io::Error| error.to_string();
+    macro_rules! values {
+        ($source:ty, $target:ty, $variant:ident) => {{
+            #[expect(clippy::allow_attributes, reason = "one arm is an identity, the others are conversions")]
+            #[allow(clippy::useless_conversion, clippy::cast_lossless)]
+            let values = npy.into_vec::<$source>().map_err(read)?.into_iter().map(|v| v as $target).collect();
+            Tensor::$variant(ordered(&shape, fortran, values)?)
+        }};
+    }
+    Ok(match (dtype.type_char(), item) {
+        (npyz::TypeChar::Float, 4) => values!(f32, f32, F32),
+        (npyz::TypeChar::Float, 8) => values!(f64, f64, F64),
+        (npyz::TypeChar::Int, 8) => values!(i64, i64, I64),
+        (npyz::TypeChar::Int, 4) => values!(i32, i64, I64),
+        (npyz::TypeChar::Int, 2) => values!(i16, i64, I64),
+        (npyz::TypeChar::Uint, 1) => values!(u8, i64, I64),
+        (npyz::TypeChar::Uint, 4) => values!(u32, i64, I64),
+        (npyz::TypeChar::Bool, 1) => values!(bool, i64, I64),
+        _ => return Err(format!("element type {dtype} is not supported")),
+    })
+}
+
+fn ordered<T: Clone>(shape: &[usize], fortran: bool, values: Vec<T>) -> Result<ArrayD<T>, String> {
+    if !fortran {
+        return array(shape, values);
+    }
+    let reversed: Vec<usize> = shape.iter().rev().copied().collect();
+    Ok(array(&reversed, values)?.reversed_axes().as_standard_layout().into_owned())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use ndarray::{Array1, Array3};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Array3::from_shape_fn((2, 3, 4), |(a, b, c)| (a * 100 + b * 10 + c) as f32);
+        let file = TensorFile {
+            tensors: [
+                ("images".to_owned(), Tensor::from(images.clone())),
+                ("labels".to_owned(), Tensor::from(Array1::from(vec![3_i64, -1]))),
+            ]
+            .into(),
+            metadata: BTreeMap::new(),
+        };
+        let path = folder.path().join("a.npz");
+        file.write_npz(&path).unwrap();
+        assert_eq!(TensorFile::read(&path).unwrap(), file);
+
+        let path = folder.path().join("a.npy");
+        fs::write(&path, npy(&images.clone().into_dyn()).unwrap()).unwrap();
+        assert_eq!(read_array(&path).unwrap(), Tensor::from(images));
+        fs::write(&path, b"no array").unwrap();
+        assert!(read_array(&path).unwrap_err().to_string().contains("a.npy"));
+    }
+}

@@ -1,0 +1,125 @@
+//! Arguments of `knownset synth`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{at_least_one, shard};
+
+#[derive(Debug, Args)]
+pub(crate) struct Synth {
+    #[command(subcommand)]
+    pub(crate) stage: Stage,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Stage {
+    /// Write a caption of every image
+    Captions(Captions),
+    /// Find what a prompt names in every image
+    Boxes(Boxes),
+    /// Draw an image from every context by latent diffusion
+    Image(Image),
+}
+
+/// Which images a stage reads, and where it keeps what it says of them.
+#[derive(Debug, Args)]
+pub(crate) struct Lines {
+    /// Images, such as folder:PATH; `knownset datasets` lists the forms
+    #[arg(long, value_name = "REF")]
+    pub(crate) data: String,
+    /// File to write, a JSON object a line, in the order of the images; finished lines are kept when the run is stopped,
+    /// and the same command goes on behind them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Only the I-th of N shares of the images
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<(usize, usize)>,
+    /// Images per network call; results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+    /// Stop at the first unreadable image instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Captions {
+    /// The network that writes
+    #[arg(long, value_name = "NAME", default_value = "blip2")]
+    pub(crate) captioner: CaptionerName,
+    /// Its checkpoint folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) weights: PathBuf,
+    /// What every caption begins with; it is not written
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) prompt: String,
+    /// Most tokens of a caption
+    #[arg(long, value_name = "N", default_value_t = knownset_nn::blip2::MOST_TOKENS, value_parser = at_least_one)]
+    pub(crate) max_tokens: usize,
+    #[command(flatten)]
+    pub(crate) lines: Lines,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CaptionerName {
+    Blip2,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Boxes {
+    /// The network that looks
+    #[arg(long, value_name = "NAME", default_value = "grounding-dino")]
+    pub(crate) grounding: GroundingName,
+    /// Its checkpoint folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) weights: PathBuf,
+    /// What to look for, each phrase with a full stop: "a cat . a dog ."
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: String,
+    /// A box is kept if its score is above this
+    #[arg(long, value_name = "SCORE", default_value_t = 0.3)]
+    pub(crate) box_threshold: f32,
+    /// A word belongs to a box's phrase if its probability is above this
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25)]
+    pub(crate) text_threshold: f32,
+    #[command(flatten)]
+    pub(crate) lines: Lines,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum GroundingName {
+    GroundingDino,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Image {
+    /// Pipeline folder as diffusers lays it out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) weights: PathBuf,
+    /// What the network attends to: [n, T, c] numbers (.npy)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) context: PathBuf,
+    /// Unit noise that the images come from: [n, channels, h, w] numbers (.npy)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) latents: PathBuf,
+    /// Steps from noise to image
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
+    pub(crate) steps: usize,
+    /// How far to go beyond what an empty prompt gives; 1 is the context alone
+    #[arg(long, value_name = "FACTOR", default_value_t = 7.5)]
+    pub(crate) guidance: f64,
+    /// How steps are taken
+    #[arg(long, value_name = "NAME", default_value = "ddim")]
+    pub(crate) scheduler: SchedulerName,
+    /// File to write (.npz): `latents`, and `images` [n, H, W, 3] in 0 to 1
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchedulerName {
+    Ddim,
+    Pndm,
+    Euler,
+}
