@@ -3,6 +3,7 @@
 mod backbone;
 pub mod backbones;
 mod bundled;
+mod checkpoint;
 pub mod clip;
 mod error;
 pub mod extract;
@@ -16,6 +17,7 @@ pub mod weights;
 pub use backbone::{Backbone, LoadedBackbone, Output, frozen, load_backbone};
 pub use backbones::{Architecture, BACKBONES, BackboneEntry, find};
 pub use bundled::{is_bundled, load_bundled};
+pub use checkpoint::CheckpointError;
 pub use error::NnError;
 pub use parts::{RECIPE_PREFIX, parts};
 pub use token_head::{token_head_facts, with_token_head};
