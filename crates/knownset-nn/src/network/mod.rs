@@ -12,12 +12,12 @@ mod token_head;
 mod trunk;
 mod vit;
 
-pub use clip::{Clip, ClipSpec, TowerSpec, clip_init};
+pub use clip::{Clip, ClipSpec, ClipText, TextSpec, TowerSpec, clip_init};
 pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
 pub use convnet::ConvNet;
 pub use init::{Init, Rule, initialise, initialise_with};
-pub use parameters::{Mismatch, Named, load, load_beside_parts, shapes, to_weights};
+pub use parameters::{Mismatch, Named, load, load_beside_parts, load_owned, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
 pub use token_head::{Factors, TokenHead, TokenHeadSpec, token_head_init};
 pub use trunk::Trunk;
