@@ -2,8 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::LayerNorm;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
+use super::super::attention::causal;
 use super::block::{Block, norm};
 use super::image::Table;
 use super::{Named, TowerSpec};
@@ -69,7 +70,7 @@ impl TextTower {
     fn hidden(&self, vectors: Tensor<3>) -> Tensor<3> {
         let [_, tokens, _] = vectors.dims();
         let places = self.embeddings.position_embedding.weight.val().narrow(0, 0, tokens);
-        let mask = causal(tokens, &vectors.device());
+        let mask = causal(tokens, 0, &vectors.device());
         let start = vectors + places.unsqueeze::<3>();
         self.encoder.layers.iter().fold(start, |hidden, block| block.forward(hidden, Some(&mask)))
     }
@@ -98,11 +99,4 @@ impl Named for ClipText {
     fn checkpoint_name(&self, path: &[String]) -> String {
         path.join(".")
     }
-}
-
-/// `[T, T]`: 0 where a token may look, a large negative number at every later token.
-fn causal(tokens: usize, device: &Device) -> Tensor<2> {
-    let later = |place: usize| if place % tokens > place / tokens { f32::MIN } else { 0.0 };
-    let values: Vec<f32> = (0..tokens * tokens).map(later).collect();
-    Tensor::from_data(TensorData::new(values, [tokens, tokens]), device)
 }
