@@ -2,11 +2,13 @@
 
 mod backbone;
 pub mod backbones;
+pub mod blip2;
 mod bundled;
 mod checkpoint;
 pub mod clip;
 mod error;
 pub mod extract;
+pub mod generate;
 mod inference;
 pub mod network;
 mod parts;

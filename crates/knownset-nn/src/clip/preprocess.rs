@@ -18,10 +18,10 @@ pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, CheckpointE
         ["preprocessor_config.json", "processor_config.json", "open_clip_config.json"].map(|file| folder.join(file));
     let (preprocess, section) = if hugging_face.is_file() {
         let section = Section::open(&hugging_face)?;
-        (from_hugging_face(&section)?, section)
+        (from_hugging_face(&section, Processor::Clip)?, section)
     } else if processor.is_file() {
         let section = Section::open(&processor)?.object(&["image_processor"]);
-        (from_hugging_face(&section)?, section)
+        (from_hugging_face(&section, Processor::Clip)?, section)
     } else if open_clip.is_file() {
         let section = Section::open(&open_clip)?.object(&["preprocess_cfg"]);
         (from_open_clip(&section, side)?, section)
@@ -33,7 +33,30 @@ pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, CheckpointE
 
 /// `preprocessor_config.json`'s content for a tower that takes images of `side` pixels.
 pub(super) fn from_section(section: &Section, side: usize) -> Result<Preprocess, CheckpointError> {
-    sized(from_hugging_face(section)?, section, side)
+    sized(from_hugging_face(section, Processor::Clip)?, section, side)
+}
+
+/// What a BLIP folder says; without a word, images resized bicubically to a square.
+pub(crate) fn blip(folder: &Path, side: usize) -> Result<Preprocess, CheckpointError> {
+    let [alone, processor] = ["preprocessor_config.json", "processor_config.json"].map(|file| folder.join(file));
+    let section = if alone.is_file() {
+        Section::open(&alone)?
+    } else if processor.is_file() {
+        Section::open(&processor)?.object(&["image_processor"])
+    } else {
+        let size = side as u32;
+        return Ok(Preprocess { resize: Resize::Exact { size, filter: Filter::Bicubic }, ..usual(size) });
+    };
+    sized(from_hugging_face(&section, Processor::Blip)?, &section, side)
+}
+
+/// Whose defaults absent keys have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Processor {
+    /// The shorter side becomes 224 pixels, and a square is cut out.
+    Clip,
+    /// Both sides become 384 pixels.
+    Blip,
 }
 
 fn sized(preprocess: Preprocess, section: &Section, side: usize) -> Result<Preprocess, CheckpointError> {
@@ -49,7 +72,7 @@ pub(crate) const fn usual(size: u32) -> Preprocess {
     Preprocess { resize: Resize::Shorter { size, filter: Filter::Bicubic }, size, mean: MEAN, std: DEVIATION }
 }
 
-fn from_hugging_face(section: &Section) -> Result<Preprocess, CheckpointError> {
+fn from_hugging_face(section: &Section, processor: Processor) -> Result<Preprocess, CheckpointError> {
     let filter = match section.size("resample", 3) {
         Ok(2) => Filter::Bilinear,
         Ok(3) => Filter::Bicubic,
@@ -77,10 +100,11 @@ fn from_hugging_face(section: &Section) -> Result<Preprocess, CheckpointError> {
                 _ => return Err(section.wrong(format!("size is {}", section.get("size")))),
             }
         }
-        Value::Null => (224, false),
-        _ => (section.pixels("size")?, false),
+        Value::Null if processor == Processor::Clip => (224, false),
+        Value::Null => (384, true),
+        _ => (section.pixels("size")?, processor == Processor::Blip),
     };
-    let crops = section.flag("do_center_crop", true)?;
+    let crops = section.flag("do_center_crop", processor == Processor::Clip)?;
     if !crops && !square {
         return Err(section.wrong("images are neither cropped nor resized to a square"));
     }
