@@ -40,10 +40,14 @@ pub(super) fn from_section(section: &Section, side: usize) -> Result<Preprocess,
 pub(crate) fn blip(folder: &Path, side: usize) -> Result<Preprocess, CheckpointError> {
     let [alone, processor] = ["preprocessor_config.json", "processor_config.json"].map(|file| folder.join(file));
     let section = if alone.is_file() {
-        Section::open(&alone)?
+        Some(Section::open(&alone)?)
     } else if processor.is_file() {
-        Section::open(&processor)?.object(&["image_processor"])
+        let whole = Section::open(&processor)?;
+        whole.get("image_processor").is_object().then(|| whole.object(&["image_processor"]))
     } else {
+        None
+    };
+    let Some(section) = section else {
         let size = side as u32;
         return Ok(Preprocess { resize: Resize::Exact { size, filter: Filter::Bicubic }, ..usual(size) });
     };

@@ -68,7 +68,7 @@ impl Past {
     pub fn stack(pasts: &[&Self]) -> Self {
         let depth = pasts.first().map_or(0, |past| past.blocks.len());
         let rows = |block: usize| {
-            let (keys, values) = pasts.iter().map(|past| past.blocks[block].clone()).unzip();
+            let (keys, values): (Vec<_>, Vec<_>) = pasts.iter().map(|past| past.blocks[block].clone()).unzip();
             (Tensor::cat(keys, 0), Tensor::cat(values, 0))
         };
         Self { blocks: (0..depth).map(rows).collect() }

@@ -181,7 +181,7 @@ fn what_cannot_be_written_is_refused() {
         write(Decoding::Greedy, usize::MAX, &go_on),
         Err(GenerateError::TooLong { start: 5, most: usize::MAX, positions: POSITIONS })
     );
-    assert_eq!(write(Decoding::Greedy, 0, &go_on).unwrap(), [vec![], vec![]]);
+    assert_eq!(write(Decoding::Greedy, 0, &go_on).unwrap(), [Vec::<u32>::new(), Vec::new()]);
     assert!(continuations(&model, &[], Decoding::Greedy, &stop(5), &go_on).unwrap().is_empty());
     let nucleus = Nucleus::new(0.9, 1.0).unwrap();
     let mut one = streams(0..1);
