@@ -2,11 +2,14 @@
 
 mod backbone;
 pub mod backbones;
+pub mod blip2;
 mod bundled;
+mod checkpoint;
 pub mod clip;
 mod compute;
 mod error;
 pub mod extract;
+pub mod generate;
 mod inference;
 mod kernels;
 pub mod network;
@@ -18,6 +21,7 @@ pub mod weights;
 pub use backbone::{Backbone, LoadedBackbone, Output, frozen, load_backbone};
 pub use backbones::{Architecture, BACKBONES, BackboneEntry, find};
 pub use bundled::{is_bundled, load_bundled};
+pub use checkpoint::CheckpointError;
 pub use compute::{Compute, ComputeError};
 pub use error::NnError;
 pub use parts::{RECIPE_PREFIX, parts};

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::Clip;
 use super::design::ClipDesign;
 use super::layouts::{self, Layout};
-use super::{Clip, ClipError};
+use crate::checkpoint::CheckpointError;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
 
@@ -18,14 +19,14 @@ static WEIGHTS: &[u8] = include_bytes!("../../assets/sprite-clip/model.safetenso
 
 impl ClipDesign {
     /// Layout and preprocessing of [`SPRITE_CLIP`].
-    pub fn bundled() -> Result<Self, ClipError> {
+    pub fn bundled() -> Result<Self, CheckpointError> {
         Ok(Self::parse(CONFIG, PREPROCESSOR, Path::new(SPRITE_CLIP))?.0)
     }
 }
 
 impl Clip {
     /// Opens the bundled towers.
-    pub fn bundled() -> Result<Self, ClipError> {
+    pub fn bundled() -> Result<Self, CheckpointError> {
         let name = Path::new(SPRITE_CLIP);
         let (ClipDesign { spec, preprocess }, end) = ClipDesign::parse(CONFIG, PREPROCESSOR, name)?;
         let tokenizer = Tokenizer::parse(TOKENIZER, spec.context, &name.join("tokenizer.json"))?;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use knownset_core::{Filter, Preprocess, Resize};
 use serde_json::{Value, json};
 
-use super::config::{self, EndToken, Section};
-use super::{ClipError, preprocess};
+use super::config::{self, EndToken};
+use super::preprocess;
+use crate::checkpoint::{CheckpointError, Section};
 use crate::network::{ClipSpec, TowerSpec};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
@@ -25,20 +26,20 @@ pub struct ClipDesign {
 
 impl ClipDesign {
     /// Reads `config.json` and, where it is, `preprocessor_config.json` of a Hugging Face folder.
-    pub fn open(folder: &Path) -> Result<Self, ClipError> {
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let (spec, _) = config::hugging_face(&Section::open(&folder.join(CONFIG))?)?;
         Ok(Self { spec, preprocess: preprocess::read(folder, spec.image)? })
     }
 
     /// The same from the files' content; `name` is what errors call them.
-    pub(super) fn parse(config: &[u8], preprocessor: &[u8], name: &Path) -> Result<(Self, EndToken), ClipError> {
+    pub(super) fn parse(config: &[u8], preprocessor: &[u8], name: &Path) -> Result<(Self, EndToken), CheckpointError> {
         let (spec, end) = config::hugging_face(&Section::parse(config, &name.join(CONFIG))?)?;
         let preprocessor = Section::parse(preprocessor, &name.join(PREPROCESSOR))?;
         Ok((Self { spec, preprocess: preprocess::from_section(&preprocessor, spec.image)? }, end))
     }
 
     /// Writes trained weights as `model.safetensors` in float16, the scale a scalar as transformers has it; their path.
-    pub fn save_weights(folder: &Path, weights: Weights) -> Result<PathBuf, ClipError> {
+    pub fn save_weights(folder: &Path, weights: Weights) -> Result<PathBuf, CheckpointError> {
         let path = folder.join("model.safetensors");
         let scalar = weights.map(|mut tensors| {
             if let Some(scale) = tensors.get_mut("logit_scale") {
@@ -51,7 +52,7 @@ impl ClipDesign {
     }
 
     /// Writes both files, as transformers reads them, for towers whose texts `tokenizer` cuts.
-    pub fn save(&self, folder: &Path, tokenizer: &Tokenizer) -> Result<(), ClipError> {
+    pub fn save(&self, folder: &Path, tokenizer: &Tokenizer) -> Result<(), CheckpointError> {
         let Self { spec, preprocess } = self;
         let tower = |tower: &TowerSpec, own: Value| {
             let mut all = json!({

@@ -1,10 +1,8 @@
-//! The weights of a checkpoint folder, in one file or in several with an index.
+//! The weights of a CLIP folder.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::ClipError;
-use super::config::Section;
+use crate::checkpoint::{self, CheckpointError};
 use crate::weights::Weights;
 
 /// Names of weights files, the preferred first.
@@ -18,15 +16,14 @@ const FILES: [&str; 6] = [
 ];
 
 /// Reads the weights of a folder: the first of [`FILES`], else the only weights file there is.
-pub(super) fn weights(folder: &Path) -> Result<Weights, ClipError> {
-    match FILES.iter().map(|file| folder.join(file)).find(|path| path.is_file()) {
-        Some(path) if path.extension().is_some_and(|extension| extension == "json") => sharded(folder, &path),
-        Some(path) => Ok(Weights::open(&path)?),
-        None => Ok(Weights::open(&only(folder)?)?),
+pub(super) fn weights(folder: &Path) -> Result<Weights, CheckpointError> {
+    match checkpoint::weights(folder, &FILES) {
+        Err(CheckpointError::NoWeights { names, .. }) => Ok(Weights::open(&only(folder, &names)?)?),
+        found => found,
     }
 }
 
-fn only(folder: &Path) -> Result<std::path::PathBuf, ClipError> {
+fn only(folder: &Path, names: &str) -> Result<PathBuf, CheckpointError> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
@@ -37,35 +34,9 @@ fn only(folder: &Path) -> Result<std::path::PathBuf, ClipError> {
     }
     match found.pop() {
         Some(path) if found.is_empty() => Ok(path),
-        _ => Err(ClipError::NoWeights {
+        _ => Err(CheckpointError::NoWeights {
             folder: folder.into(),
-            names: format!("{}, nor one single .safetensors, .pt, .pth or .bin", FILES.join(", ")),
+            names: format!("{names}, nor one single .safetensors, .pt, .pth or .bin"),
         }),
-    }
-}
-
-/// Every tensor of the index must be in the file it names, and every tensor of a file in the index.
-fn sharded(folder: &Path, index: &Path) -> Result<Weights, ClipError> {
-    let section = Section::open(index)?;
-    let Some(map) = section.get("weight_map").as_object() else { return Err(section.wrong("no weight_map")) };
-    let mut places = BTreeMap::new();
-    for (name, file) in map {
-        let file = file.as_str().filter(|file| !file.contains(['/', '\\', ':']) && !matches!(*file, "" | "." | ".."));
-        let file = file.ok_or_else(|| section.wrong(format!("{name} is in no plain file of the folder")))?;
-        places.insert(name.as_str(), file);
-    }
-    let files: BTreeSet<&str> = places.values().copied().collect();
-    let mut tensors = BTreeMap::new();
-    for file in files {
-        for (name, tensor) in Weights::open(&folder.join(file))?.into_tensors() {
-            if places.get(name.as_str()) != Some(&file) {
-                return Err(section.wrong(format!("{name} is in {file}, which the index does not say")));
-            }
-            tensors.insert(name, tensor);
-        }
-    }
-    match places.keys().find(|&&name| !tensors.contains_key(name)) {
-        Some(name) => Err(section.wrong(format!("{name} is not in {}", places[name]))),
-        None => Ok(Weights::from_tensors(tensors).read_from(index)),
     }
 }

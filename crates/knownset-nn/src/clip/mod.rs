@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # use std::path::Path;
-//! # fn main() -> Result<(), knownset_nn::clip::ClipError> {
+//! # fn main() -> Result<(), knownset_nn::CheckpointError> {
 //! let clip = knownset_nn::clip::Clip::open(Path::new("clip-vit-base-patch32"))?;
 //! let texts = clip.texts(&["a photo of a cat", "a photo of a dog"])?;
 //! assert_eq!(texts.ncols(), clip.spec().projection);
@@ -13,7 +13,6 @@
 mod bundled;
 mod config;
 mod design;
-mod error;
 mod files;
 mod image_tower;
 mod layouts;
@@ -26,15 +25,15 @@ use knownset_core::{Origin, Preprocess};
 use ndarray::{Array2, Array3, ArrayView3, ArrayView4, Axis};
 use rayon::prelude::*;
 
+use crate::checkpoint::{CheckpointError, Section};
 use crate::network::{self, ClipSpec, load};
 use crate::tokenizer::{Tokenizer, TokenizerError, Tokens};
 use crate::weights::Weights;
 pub use bundled::SPRITE_CLIP;
-use config::{EndToken, Section};
+use config::EndToken;
 pub use design::ClipDesign;
-pub use error::ClipError;
 use layouts::Layout;
-pub(crate) use preprocess::usual as usual_preprocess;
+pub(crate) use preprocess::{blip as blip_preprocess, usual as usual_preprocess};
 
 /// Name in the registry of towers from a checkpoint folder.
 const CLIP: &str = "clip";
@@ -67,10 +66,10 @@ impl Clip {
     /// # Errors
     /// A file that is missing or broken, tensors missing, left over or of the wrong shape, or files that contradict
     /// one another.
-    pub fn open(folder: &Path) -> Result<Self, ClipError> {
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let weights = files::weights(folder)?;
         let path = weights.path().unwrap_or(folder).to_owned();
-        let odd = |what: String| ClipError::Layout { path: path.clone(), what };
+        let odd = |what: String| CheckpointError::Layout { path: path.clone(), what };
         let layout = layouts::recognise(&weights).ok_or_else(|| odd("not the tensors of a CLIP".into()))?;
         let weights = weights.map(|tensors| layouts::to_hugging_face(layout, tensors));
         let measured = layouts::measure(&weights, layout == Layout::OpenAi).map_err(odd)?;
@@ -79,7 +78,7 @@ impl Clip {
                 let config = folder.join("config.json");
                 let (stated, end) = config::hugging_face(&Section::open(&config)?)?;
                 if let Some(what) = layouts::contradiction(&stated, &measured) {
-                    return Err(ClipError::Config { path: config, what });
+                    return Err(CheckpointError::Config { path: config, what });
                 }
                 (stated, end)
             }
@@ -100,7 +99,7 @@ impl Clip {
             let what = format!(
                 "the tokenizer's {vocabulary} tokens, ending texts with {token}, are not those of the text tower"
             );
-            return Err(ClipError::Config { path: folder.into(), what });
+            return Err(CheckpointError::Config { path: folder.into(), what });
         }
         let preprocess = preprocess::read(folder, spec.image)?;
         let mut clip = Self::assemble(CLIP, spec, end, &weights, tokenizer, preprocess)?;
@@ -115,9 +114,9 @@ impl Clip {
         weights: &Weights,
         tokenizer: Tokenizer,
         preprocess: Preprocess,
-    ) -> Result<Self, ClipError> {
+    ) -> Result<Self, CheckpointError> {
         let network = load(network::Clip::new(&spec, &Device::flex()), weights)
-            .map_err(|mismatch| ClipError::Mismatch(Box::new(mismatch)))?;
+            .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
         let origin = Origin {
             backbone: backbone.to_owned(),
             weights_sha256: weights.sha256(),

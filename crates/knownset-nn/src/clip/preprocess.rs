@@ -5,8 +5,7 @@ use std::path::Path;
 use knownset_core::{Filter, Preprocess, Resize};
 use serde_json::Value;
 
-use super::ClipError;
-use super::config::Section;
+use crate::checkpoint::{CheckpointError, Section};
 
 /// OpenAI's channel mean.
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -14,15 +13,15 @@ const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// What the folder says; without a word, what OpenAI's and OpenCLIP's models do: the shorter side resized bicubically.
-pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, ClipError> {
+pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, CheckpointError> {
     let [hugging_face, processor, open_clip] =
         ["preprocessor_config.json", "processor_config.json", "open_clip_config.json"].map(|file| folder.join(file));
     let (preprocess, section) = if hugging_face.is_file() {
         let section = Section::open(&hugging_face)?;
-        (from_hugging_face(&section)?, section)
+        (from_hugging_face(&section, Processor::Clip)?, section)
     } else if processor.is_file() {
         let section = Section::open(&processor)?.object(&["image_processor"]);
-        (from_hugging_face(&section)?, section)
+        (from_hugging_face(&section, Processor::Clip)?, section)
     } else if open_clip.is_file() {
         let section = Section::open(&open_clip)?.object(&["preprocess_cfg"]);
         (from_open_clip(&section, side)?, section)
@@ -33,11 +32,38 @@ pub(super) fn read(folder: &Path, side: usize) -> Result<Preprocess, ClipError> 
 }
 
 /// `preprocessor_config.json`'s content for a tower that takes images of `side` pixels.
-pub(super) fn from_section(section: &Section, side: usize) -> Result<Preprocess, ClipError> {
-    sized(from_hugging_face(section)?, section, side)
+pub(super) fn from_section(section: &Section, side: usize) -> Result<Preprocess, CheckpointError> {
+    sized(from_hugging_face(section, Processor::Clip)?, section, side)
 }
 
-fn sized(preprocess: Preprocess, section: &Section, side: usize) -> Result<Preprocess, ClipError> {
+/// What a BLIP folder says; without a word, images resized bicubically to a square.
+pub(crate) fn blip(folder: &Path, side: usize) -> Result<Preprocess, CheckpointError> {
+    let [alone, processor] = ["preprocessor_config.json", "processor_config.json"].map(|file| folder.join(file));
+    let section = if alone.is_file() {
+        Some(Section::open(&alone)?)
+    } else if processor.is_file() {
+        let whole = Section::open(&processor)?;
+        whole.get("image_processor").is_object().then(|| whole.object(&["image_processor"]))
+    } else {
+        None
+    };
+    let Some(section) = section else {
+        let size = side as u32;
+        return Ok(Preprocess { resize: Resize::Exact { size, filter: Filter::Bicubic }, ..usual(size) });
+    };
+    sized(from_hugging_face(&section, Processor::Blip)?, &section, side)
+}
+
+/// Whose defaults absent keys have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Processor {
+    /// The shorter side becomes 224 pixels, and a square is cut out.
+    Clip,
+    /// Both sides become 384 pixels.
+    Blip,
+}
+
+fn sized(preprocess: Preprocess, section: &Section, side: usize) -> Result<Preprocess, CheckpointError> {
     if preprocess.size as usize == side {
         Ok(preprocess)
     } else {
@@ -50,7 +76,7 @@ pub(crate) const fn usual(size: u32) -> Preprocess {
     Preprocess { resize: Resize::Shorter { size, filter: Filter::Bicubic }, size, mean: MEAN, std: DEVIATION }
 }
 
-fn from_hugging_face(section: &Section) -> Result<Preprocess, ClipError> {
+fn from_hugging_face(section: &Section, processor: Processor) -> Result<Preprocess, CheckpointError> {
     let filter = match section.size("resample", 3) {
         Ok(2) => Filter::Bilinear,
         Ok(3) => Filter::Bicubic,
@@ -78,10 +104,11 @@ fn from_hugging_face(section: &Section) -> Result<Preprocess, ClipError> {
                 _ => return Err(section.wrong(format!("size is {}", section.get("size")))),
             }
         }
-        Value::Null => (224, false),
-        _ => (section.pixels("size")?, false),
+        Value::Null if processor == Processor::Clip => (224, false),
+        Value::Null => (384, true),
+        _ => (section.pixels("size")?, processor == Processor::Blip),
     };
-    let crops = section.flag("do_center_crop", true)?;
+    let crops = section.flag("do_center_crop", processor == Processor::Clip)?;
     if !crops && !square {
         return Err(section.wrong("images are neither cropped nor resized to a square"));
     }
@@ -111,7 +138,7 @@ fn from_hugging_face(section: &Section) -> Result<Preprocess, ClipError> {
     Ok(Preprocess { resize, size: crop, mean, std })
 }
 
-fn from_open_clip(section: &Section, side: usize) -> Result<Preprocess, ClipError> {
+fn from_open_clip(section: &Section, side: usize) -> Result<Preprocess, CheckpointError> {
     let size = match section.get("size") {
         Value::Array(sides) if sides.len() == 2 && sides[0] == sides[1] => section.pixel_count("size", &sides[0])?,
         Value::Null => side as u32,
@@ -135,18 +162,18 @@ fn from_open_clip(section: &Section, side: usize) -> Result<Preprocess, ClipErro
 }
 
 impl Section {
-    fn pixels(&self, key: &str) -> Result<u32, ClipError> {
+    fn pixels(&self, key: &str) -> Result<u32, CheckpointError> {
         self.pixel_count(key, self.get(key))
     }
 
-    fn pixel_count(&self, key: &str, value: &Value) -> Result<u32, ClipError> {
+    fn pixel_count(&self, key: &str, value: &Value) -> Result<u32, CheckpointError> {
         let pixels = value.as_u64().filter(|pixels| (1..=8192).contains(pixels));
         pixels
             .map(|pixels| pixels as u32)
             .ok_or_else(|| self.wrong(format!("{key} is {value}, expected 1 to 8192 pixels")))
     }
 
-    fn channels(&self, key: &str, default: [f32; 3]) -> Result<[f32; 3], ClipError> {
+    fn channels(&self, key: &str, default: [f32; 3]) -> Result<[f32; 3], CheckpointError> {
         if self.get(key).is_null() {
             return Ok(default);
         }
@@ -158,7 +185,7 @@ impl Section {
         }
     }
 
-    fn deviations(&self, key: &str) -> Result<[f32; 3], ClipError> {
+    fn deviations(&self, key: &str) -> Result<[f32; 3], CheckpointError> {
         let deviations = self.channels(key, DEVIATION)?;
         if deviations.iter().all(|&deviation| deviation > 0.0) {
             Ok(deviations)

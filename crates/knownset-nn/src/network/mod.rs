@@ -2,23 +2,28 @@
 //!
 //! Residual networks have an inference of their own; the others also run frozen as they are.
 
+mod attention;
+mod blip2;
 mod clip;
 mod conv_norm;
 mod convnet;
 mod init;
 mod operations;
+mod opt;
 mod parameters;
 mod resnet;
 mod token_head;
 mod trunk;
 mod vit;
 
-pub use clip::{Clip, ClipSpec, TowerSpec, clip_init};
+pub use blip2::{Blip2, Blip2Spec, QFormerSpec, VisionSpec};
+pub use clip::{Clip, ClipSpec, ClipText, TextSpec, TowerSpec, clip_init};
 pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
 pub use convnet::ConvNet;
 pub use init::{Init, Rule, initialise, initialise_with};
-pub use parameters::{Mismatch, Named, load, load_beside_parts, shapes, to_weights};
+pub use opt::{Opt, OptSpec, Past};
+pub use parameters::{Mismatch, Named, load, load_beside_parts, load_owned, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
 pub use token_head::{Factors, TokenHead, TokenHeadSpec, token_head_init};
 pub use trunk::Trunk;

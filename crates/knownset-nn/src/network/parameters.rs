@@ -63,7 +63,14 @@ pub fn load<M: Named>(module: M, weights: &Weights) -> Result<M, Mismatch> {
     fill(module, weights, |_| false)
 }
 
-/// The same, of weights that may also hold a recipe's tensors: those called `recipe.NAME` are left for
+/// The same, where each tensor's memory goes over to the module: weights and module are never there twice.
+pub fn load_owned<M: Named>(module: M, weights: Weights) -> Result<M, Mismatch> {
+    compare(&module, &weights, |_| false)?;
+    let mut tensors = weights.into_tensors();
+    Ok(replace(module, |name, _| tensors.remove(name).map(|tensor| tensor.values).unwrap_or_default()))
+}
+
+/// [`load`], of weights that may also hold a recipe's tensors: those called `recipe.NAME` are left for
 /// [`parts`](crate::parts()).
 pub fn load_beside_parts<M: Named>(module: M, weights: &Weights) -> Result<M, Mismatch> {
     fill(module, weights, |name| name.starts_with(RECIPE_PREFIX))
@@ -71,7 +78,13 @@ pub fn load_beside_parts<M: Named>(module: M, weights: &Weights) -> Result<M, Mi
 
 /// [`load`], but that tensors for which `aside(name)` holds need not be used.
 fn fill<M: Named>(module: M, weights: &Weights, aside: impl Fn(&str) -> bool) -> Result<M, Mismatch> {
-    let wanted = shapes(&module);
+    compare(&module, weights, aside)?;
+    Ok(replace(module, |name, _| weights.get(name).map(|tensor| tensor.values.clone()).unwrap_or_default()))
+}
+
+/// Whether the weights are the module's, but that tensors for which `aside(name)` holds may be there too.
+fn compare<M: Named>(module: &M, weights: &Weights, aside: impl Fn(&str) -> bool) -> Result<(), Mismatch> {
+    let wanted = shapes(module);
     let names: BTreeSet<&str> = wanted.keys().map(String::as_str).collect();
     let mut mismatch = Mismatch {
         path: weights.path().map(Into::into),
@@ -93,9 +106,7 @@ fn fill<M: Named>(module: M, weights: &Weights, aside: impl Fn(&str) -> bool) ->
         }
     }
     if mismatch.missing.is_empty() && mismatch.unexpected.is_empty() && mismatch.wrong_shape.is_empty() {
-        Ok(replace(module, |name, shape| {
-            weights.get(name).map_or_else(|| vec![0.0; shape.iter().product()], |tensor| tensor.values.clone())
-        }))
+        Ok(())
     } else {
         Err(mismatch)
     }

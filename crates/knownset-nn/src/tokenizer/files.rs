@@ -32,17 +32,34 @@ impl Default for Specials {
 
 /// `special_tokens_map.json`, then `tokenizer_config.json`, then CLIP's own.
 pub(super) fn specials(folder: &Path) -> Result<Specials, TokenizerError> {
-    let map = optional(&folder.join("special_tokens_map.json"))?;
-    let config = optional(&folder.join("tokenizer_config.json"))?;
-    let token = |key: &str| [&map, &config].into_iter().flatten().find_map(|file| content(&file[key]));
-    let end = token("eos_token").unwrap_or_else(|| END.to_owned());
-    let length = config.as_ref().and_then(|config| config["model_max_length"].as_u64());
+    let stated = Stated::open(folder)?;
+    let end = stated.token("eos_token").unwrap_or_else(|| END.to_owned());
+    let length = stated.config.as_ref().and_then(|config| config["model_max_length"].as_u64());
     Ok(Specials {
-        start: token("bos_token").unwrap_or_else(|| START.to_owned()),
-        pad: token("pad_token").unwrap_or_else(|| end.clone()),
+        start: stated.token("bos_token").unwrap_or_else(|| START.to_owned()),
+        pad: stated.token("pad_token").unwrap_or_else(|| end.clone()),
         end,
         length: length.and_then(|length| usize::try_from(length).ok()),
     })
+}
+
+/// The two files that name special tokens, where they are.
+pub(super) struct Stated {
+    map: Option<Value>,
+    pub(super) config: Option<Value>,
+}
+
+impl Stated {
+    pub(super) fn open(folder: &Path) -> Result<Self, TokenizerError> {
+        let [map, config] =
+            ["special_tokens_map.json", "tokenizer_config.json"].map(|file| optional(&folder.join(file)));
+        Ok(Self { map: map?, config: config? })
+    }
+
+    /// The token called so, such as `bos_token`.
+    pub(super) fn token(&self, name: &str) -> Option<String> {
+        [&self.map, &self.config].into_iter().flatten().find_map(|file| content(&file[name]))
+    }
 }
 
 /// A token is written as text, or as an object that holds it.
@@ -58,15 +75,19 @@ fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, TokenizerError
     serde_json::from_slice(&fs_err::read(path)?).map_err(|error| malformed(path, &error))
 }
 
-/// `vocab.json` and `merges.txt` → the content of a `tokenizer.json`.
-pub(super) fn vocab_and_merges(vocab: &Path, merges: &Path) -> Result<Value, TokenizerError> {
+/// `vocab.json` with these tokens among others, and `merges.txt`, whose tokens it has.
+pub(super) fn vocab_and_merges(
+    vocab: &Path,
+    merges: &Path,
+    specials: &[&str],
+) -> Result<(Map<String, Value>, Vec<Merge>), TokenizerError> {
     let vocabulary: Map<String, Value> = json(vocab)?;
     for (token, id) in &vocabulary {
         if id.as_u64().is_none_or(|id| u32::try_from(id).is_err()) {
             return Err(malformed(vocab, &format!("token `{token}` has number {id}")));
         }
     }
-    if let Some(token) = [START, END].into_iter().find(|&token| !vocabulary.contains_key(token)) {
+    if let Some(token) = specials.iter().find(|&&token| !vocabulary.contains_key(token)) {
         return Err(malformed(vocab, &format!("no token `{token}`")));
     }
     let pairs = parse_merges(&fs_err::read_to_string(merges)?, merges, usize::MAX)?;
@@ -76,7 +97,7 @@ pub(super) fn vocab_and_merges(vocab: &Path, merges: &Path) -> Result<Value, Tok
             return Err(malformed(merges, &format!("token `{token}` of a merge is not in {}", vocab.display())));
         }
     }
-    Ok(pipeline::clip(vocabulary, &pairs))
+    Ok((vocabulary, pairs))
 }
 
 /// `bpe_simple_vocab_16e6.txt.gz` → the content of a `tokenizer.json`.

@@ -5,9 +5,12 @@
 //! and the former slow `CLIPTokenizer` repair text first: ftfy (mojibake, curly quotes, full-width letters, ligatures,
 //! control characters) and, the first two, HTML entities. This one takes text as it is, as transformers does; for text
 //! without those the numbers are the same.
+//!
+//! Language models that write have another: [`LanguageTokenizer`].
 
 mod error;
 mod files;
+mod language;
 mod pipeline;
 mod train;
 
@@ -17,6 +20,7 @@ use serde_json::json;
 
 pub use error::TokenizerError;
 use files::{Specials, malformed};
+pub use language::LanguageTokenizer;
 
 /// Tokens of a text that CLIP reads, unless its files say otherwise.
 pub const CONTEXT_LENGTH: usize = 77;
@@ -55,12 +59,14 @@ impl Tokenizer {
         if whole.is_file() {
             Self::new(&fs_err::read(&whole)?, files::specials(folder)?, &whole)
         } else if vocab.is_file() && merges.is_file() {
-            let content = files::vocab_and_merges(&vocab, &merges)?;
+            let (vocabulary, merges) = files::vocab_and_merges(&vocab, &merges, &[pipeline::START, pipeline::END])?;
+            let content = pipeline::clip(vocabulary, &merges);
             Self::new(content.to_string().as_bytes(), files::specials(folder)?, &vocab)
         } else if openai.is_file() {
             Self::open_openai(&openai)
         } else {
-            Err(TokenizerError::Missing { folder: folder.into() })
+            let names = "tokenizer.json, nor vocab.json with merges.txt, nor bpe_simple_vocab_16e6.txt.gz";
+            Err(TokenizerError::Missing { folder: folder.into(), names })
         }
     }
 

@@ -19,14 +19,7 @@ pub(super) type Merge = (String, String);
 
 /// NFC, white space collapsed, lower case → words → bytes as letters → merges.
 pub(super) fn clip(vocabulary: Map<String, Value>, merges: &[Merge]) -> Value {
-    let special = |token: &str| {
-        json!({
-            "id": vocabulary.get(token), "content": token, "special": true, "normalized": false,
-            "single_word": false, "lstrip": false, "rstrip": false,
-        })
-    };
-    let mut tokens: Vec<Value> = [START, END].map(special).into();
-    tokens.sort_by_key(|token| token["id"].as_u64());
+    let tokens = added_tokens(&vocabulary, &[START, END]);
     json!({
         "version": "1.0",
         "truncation": null,
@@ -55,6 +48,39 @@ pub(super) fn clip(vocabulary: Map<String, Value>, merges: &[Merge]) -> Value {
             "vocab": vocabulary, "merges": merges,
         },
     })
+}
+
+/// GPT-2's: words with the space before them → bytes as letters → merges.
+pub(super) fn gpt2(vocabulary: Map<String, Value>, merges: &[Merge], specials: &[&str], space_first: bool) -> Value {
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": space_first, "trim_offsets": true, "use_regex": true});
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added_tokens(&vocabulary, specials),
+        "normalizer": null,
+        "pre_tokenizer": bytes,
+        "post_processor": null,
+        "decoder": bytes,
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": vocabulary, "merges": merges,
+        },
+    })
+}
+
+/// Tokens of the vocabulary that no text is cut into, in the order of their numbers.
+fn added_tokens(vocabulary: &Map<String, Value>, specials: &[&str]) -> Vec<Value> {
+    let special = |token: &&str| {
+        json!({
+            "id": vocabulary.get(*token), "content": token, "special": true, "normalized": false,
+            "single_word": false, "lstrip": false, "rstrip": false,
+        })
+    };
+    let mut tokens: Vec<Value> = specials.iter().map(special).collect();
+    tokens.sort_by_key(|token| token["id"].as_u64());
+    tokens
 }
 
 /// The numbers of OpenAI's vocabulary: 256 bytes, the same ending a word, one token per merge, start, end.

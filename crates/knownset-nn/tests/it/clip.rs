@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_core::{Filter, Resize};
-use knownset_nn::clip::{Clip, ClipError};
-use knownset_nn::{HostTensor, Weights};
+use knownset_nn::clip::Clip;
+use knownset_nn::{CheckpointError, HostTensor, Weights};
 use ndarray::{Axis, s};
 use tempfile::TempDir;
 
@@ -209,7 +209,7 @@ fn tokens_without_an_end_or_beyond_the_vocabulary_are_refused() {
 }
 
 /// What opening says after a change to the folder.
-fn refused(name: &str, change: impl FnOnce(&Path)) -> ClipError {
+fn refused(name: &str, change: impl FnOnce(&Path)) -> CheckpointError {
     let folder = folder(name);
     change(folder.path());
     match Clip::open(folder.path()) {
@@ -306,7 +306,7 @@ fn configurations_that_contradict_the_weights_are_refused() {
     let error = refused("hf-quick", |folder| fs_err::remove_file(folder.join("config.json")).unwrap());
     assert!(error.to_string().contains("config.json"), "{error}");
     let error = refused("hf-quick", |folder| fs_err::remove_file(folder.join("vocab.json")).unwrap());
-    assert!(matches!(error, ClipError::Tokenizer(_)), "{error}");
+    assert!(matches!(error, CheckpointError::Tokenizer(_)), "{error}");
     let error = refused("hf-quick", |folder| fs_err::remove_file(folder.join("model.safetensors")).unwrap());
     assert!(error.to_string().contains("no weights"), "{error}");
 }

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests too")]
 
 mod bad_weights;
+mod blip2;
 mod clip;
 mod hashed;
 mod layers;
+mod opt;
 mod parity;
 mod parts;
 mod pickles;

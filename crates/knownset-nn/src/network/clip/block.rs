@@ -2,9 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::{gelu, sigmoid, softmax};
+use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
+use super::super::attention::attend;
 use super::TowerSpec;
 
 #[derive(Module, Debug)]
@@ -19,17 +20,9 @@ struct Attention {
 impl Attention {
     /// `mask` `[T, T]` is added to the weights before the softmax.
     fn forward(&self, input: Tensor<3>, mask: Option<&Tensor<2>>) -> Tensor<3> {
-        let [n, tokens, width] = input.dims();
-        let size = width / self.heads;
-        let split = |rows: Tensor<3>| rows.reshape([n, tokens, self.heads, size]).swap_dims(1, 2);
-        let query = split(self.q_proj.forward(input.clone()) * (1.0 / (size as f64).sqrt()));
-        let key = split(self.k_proj.forward(input.clone()));
-        let value = split(self.v_proj.forward(input));
-        let mut weights = query.matmul(key.swap_dims(2, 3));
-        if let Some(mask) = mask {
-            weights = weights + mask.clone().unsqueeze::<4>();
-        }
-        let mixed = softmax(weights, 3).matmul(value).swap_dims(1, 2).reshape([n, tokens, width]);
+        let query = self.q_proj.forward(input.clone());
+        let key = self.k_proj.forward(input.clone());
+        let mixed = attend(query, key, self.v_proj.forward(input), self.heads, mask);
         self.out_proj.forward(mixed)
     }
 

@@ -1,8 +1,8 @@
 //! The image tower: a vision transformer with a normalisation before its first block.
 
 use burn::module::{Module, Param};
-use burn::nn::LayerNorm;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Initializer, LayerNorm};
 use burn::tensor::{Device, Tensor};
 
 use super::ClipSpec;
@@ -24,7 +24,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(rows: usize, width: usize, device: &Device) -> Self {
-        Self { weight: Param::from_tensor(Tensor::zeros([rows, width], device)) }
+        // Made when first used: a size that a file only states takes no memory.
+        Self { weight: Initializer::Zeros.init([rows, width], device) }
     }
 }
 

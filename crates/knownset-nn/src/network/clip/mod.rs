@@ -10,6 +10,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use image::ImageTower;
 use text::TextTower;
+pub use text::{ClipText, TextSpec};
 
 use super::init::{Init, Rule};
 use super::parameters::Named;
@@ -51,6 +52,11 @@ pub struct TowerSpec {
 }
 
 impl ClipSpec {
+    /// The text tower alone.
+    pub fn text_alone(&self) -> TextSpec {
+        TextSpec { vocabulary: self.vocabulary, context: self.context, tower: self.text }
+    }
+
     /// Number P of patches of an image.
     pub fn patches(&self) -> usize {
         (self.image / self.patch).pow(2)
@@ -89,7 +95,7 @@ impl Clip {
         Self {
             vision_model: ImageTower::new(spec, device),
             visual_projection: Projection::new(spec.vision.width, spec.projection, device),
-            text_model: TextTower::new(spec, device),
+            text_model: TextTower::new(&spec.text_alone(), device),
             text_projection: Projection::new(spec.text.width, spec.projection, device),
             logit_scale: Param::from_tensor(Tensor::zeros([1], device)),
         }

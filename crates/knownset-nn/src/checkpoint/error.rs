@@ -1,4 +1,4 @@
-//! What can be wrong with a CLIP checkpoint folder.
+//! What can be wrong with a checkpoint folder.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use crate::network::Mismatch;
 use crate::tokenizer::TokenizerError;
 use crate::weights::WeightsError;
 
-/// A CLIP model that cannot be opened.
+/// A model that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ClipError {
+pub enum CheckpointError {
     /// A file that cannot be opened or read; the message names it.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -25,7 +25,7 @@ pub enum ClipError {
     /// A weights file that cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// Tensors that are no CLIP's.
+    /// Tensors that are not this model's.
     #[error("{}: {what}", path.display())]
     Layout {
         /// The weights.
@@ -44,7 +44,7 @@ pub enum ClipError {
         /// What is wrong with it.
         what: String,
     },
-    /// No tokenizer, or one that does not fit the text tower.
+    /// No tokenizer, or one that does not fit the model.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
 }

@@ -1,0 +1,9 @@
+//! What the folders of released checkpoints have in common: JSON configurations, and weights in one file or several.
+
+mod error;
+mod files;
+mod section;
+
+pub use error::CheckpointError;
+pub(crate) use files::weights;
+pub(crate) use section::Section;
