@@ -5,6 +5,7 @@
 mod clip;
 mod conv_norm;
 mod convnet;
+mod diffusion;
 mod init;
 mod parameters;
 mod resnet;
@@ -16,6 +17,7 @@ pub use clip::{Clip, ClipSpec, ClipText, TextSpec, TowerSpec, clip_init};
 pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
 pub use convnet::ConvNet;
+pub use diffusion::{Autoencoder, AutoencoderSpec, UNet, UNetLevel, UNetSpec};
 pub use init::{Init, Rule, initialise, initialise_with};
 pub use parameters::{Mismatch, Named, load, load_beside_parts, load_owned, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
