@@ -5,6 +5,7 @@ pub mod backbones;
 mod bundled;
 mod checkpoint;
 pub mod clip;
+pub mod diffusion;
 mod error;
 pub mod extract;
 mod inference;
