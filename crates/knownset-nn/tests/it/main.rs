@@ -4,6 +4,8 @@
 
 mod bad_weights;
 mod clip;
+mod diffusion;
+mod diffusion_folders;
 mod hashed;
 mod layers;
 mod parity;
@@ -11,6 +13,7 @@ mod parts;
 mod pickles;
 mod real_weights;
 mod same_bits;
+mod samplers;
 mod token_head;
 mod tokenizer;
 mod training;
