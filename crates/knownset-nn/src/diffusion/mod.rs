@@ -26,11 +26,13 @@ mod folder;
 mod layouts;
 mod sample;
 mod sampler;
+mod save;
 mod schedule;
 mod text;
 
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::{Array3, Array4, ArrayView3};
 
@@ -94,7 +96,6 @@ impl Pipeline {
     /// # Panics
     /// If the parts do not go together: contexts of another length, or samples of another number of channels.
     pub fn new(text: Option<TextEncoder>, unet: UNet, autoencoder: Option<Autoencoder>, schedule: Schedule) -> Self {
-        use burn::module::Module;
         let device = unet.devices().into_iter().next().unwrap_or_default();
         let pipeline = Self { text, unet, autoencoder, schedule, method: None, device };
         assert_eq!(pipeline.contradiction(), None, "parts go together");
@@ -127,8 +128,8 @@ impl Pipeline {
     /// If there are not as many channels as the UNet's samples have.
     pub fn decode(&self, latents: &Array4<f32>) -> Array4<f32> {
         let images: Vec<_> = latents.outer_iter().map(|latents| self.decode_one(latents)).collect();
-        let views: Vec<_> = images.iter().map(Array3::view).collect();
-        let [_, _, height, width] = latents.shape() else { unreachable!("four axes") };
+        let views: Vec<_> = images.iter().map(|image| image.view()).collect();
+        let (_, _, height, width) = latents.dim();
         let (factor, channels) = self.autoencoder.as_ref().map_or((1, self.unet.spec().outputs), |autoencoder| {
             (autoencoder.spec().factor(), autoencoder.spec().image)
         });

@@ -126,9 +126,9 @@ impl Pipeline {
         let noise = request.noise.index_axis(Axis(0), image);
         let sides = noise.dim();
         let mut sample: Vec<f64> = noise.iter().map(|&value| f64::from(value) * sampler.first_scale()).collect();
-        let finite = |sample: &[f64], step| match sample.iter().all(|value| value.is_finite()) {
-            true => Ok(()),
-            false => Err(SampleError::NotFinite { image, step }),
+        let finite = |sample: &[f64], step| {
+            let all = sample.iter().all(|value| value.is_finite());
+            if all { Ok(()) } else { Err(SampleError::NotFinite { image, step }) }
         };
         finite(&sample, 0)?;
 

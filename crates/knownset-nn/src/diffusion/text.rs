@@ -67,6 +67,11 @@ impl TextEncoder {
         Ok(Array3::from_shape_vec(shape, contexts).expect("a state for each token"))
     }
 
+    /// The network itself.
+    pub fn network(&self) -> &ClipText {
+        &self.network
+    }
+
     /// Its architecture.
     pub fn spec(&self) -> &TextSpec {
         &self.spec

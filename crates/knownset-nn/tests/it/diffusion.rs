@@ -1,11 +1,13 @@
 //! Stable Diffusion's parts, and the whole, say what diffusers says.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use knownset_nn::Weights;
 use knownset_nn::diffusion::{Method, Pipeline, Precision, Prediction, Progress, Request, SampleError, Sampled};
+use knownset_nn::network::{Autoencoder, AutoencoderSpec, UNet, UNetSpec, load, shapes, to_weights};
 use ndarray::{Array3, Array4, Array5, Axis, s};
 
 use crate::diffusion_folders::{folder, golden};
@@ -103,6 +105,19 @@ fn ten_steps_of_every_method_agree_with_diffusers() {
     assert_eq!(second.schedule().prediction, Prediction::Velocity);
     // The file says 0 and true; Stable Diffusion's pipeline says otherwise.
     assert_eq!((second.schedule().offset, second.schedule().clip), (1, None));
+}
+
+#[test]
+fn the_released_architectures_have_as_many_parameters_as_diffusers() {
+    // Counted of diffusers' networks with the released configurations. Nothing is allocated here.
+    let count = |shapes: BTreeMap<String, Vec<usize>>| {
+        (shapes.values().map(|shape| shape.iter().product::<usize>()).sum::<usize>(), shapes.len())
+    };
+    let device = Device::flex();
+    let unet = UNet::new(&UNetSpec::stable_diffusion(), &device);
+    assert_eq!(count(shapes(&unet)), (859_520_964, 686));
+    let autoencoder = Autoencoder::new(&AutoencoderSpec::stable_diffusion(), &device);
+    assert_eq!(count(shapes(&autoencoder)), (83_653_863, 248));
 }
 
 #[test]
@@ -236,11 +251,11 @@ fn a_unet_can_be_trained() {
     for name in FOLDERS {
         let pipeline = open(name);
         let spec = pipeline.unet().spec();
-        let answer = |unet: &knownset_nn::network::UNet, device: &Device| {
+        let answer = |unet: &UNet, device: &Device| {
             let sample = tensor("sample", [1, spec.inputs, 8, 8], device);
             unet.forward(sample, &[300.0], tensor("context", [1, 5, spec.context], device))
         };
-        let unet = pipeline.unet().clone().to_device(&device).train();
+        let unet = load(UNet::new(spec, &device), &to_weights(pipeline.unet())).unwrap();
         let trained = answer(&unet, &device);
         let error = relative_error(&values(trained.clone()), &values(answer(pipeline.unet(), &plain)));
         assert!(error < 1e-4, "{name}: relative error {error}");

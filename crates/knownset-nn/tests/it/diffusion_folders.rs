@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use knownset_nn::diffusion::Pipeline;
+use knownset_nn::diffusion::{Growth, Method, Pipeline, Prediction, Schedule};
+use knownset_nn::network::to_weights;
 use knownset_nn::{CheckpointError, HostTensor, Weights};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -243,4 +244,29 @@ fn a_folder_may_lack_text_encoder_and_autoencoder() {
     assert!(pipeline.text_encoder().is_none() && pipeline.autoencoder().is_none());
     // Without latents the scheduler's file is taken at its word.
     assert_eq!((pipeline.schedule().offset, pipeline.schedule().clip), (1, Some(1.0)));
+}
+
+#[test]
+fn a_saved_pipeline_is_the_same() {
+    let folder = folder("sd2");
+    let pipeline = Pipeline::open(folder.path()).unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    pipeline.save(saved.path()).unwrap();
+    let again = Pipeline::open(saved.path()).unwrap();
+    assert_eq!((again.unet().spec(), again.method()), (pipeline.unet().spec(), pipeline.method()));
+    assert_eq!(again.autoencoder().unwrap().spec(), pipeline.autoencoder().unwrap().spec());
+    assert_eq!(again.text_encoder().unwrap().spec(), pipeline.text_encoder().unwrap().spec());
+    assert_eq!(again.schedule(), pipeline.schedule());
+    // The golden's weights have no more digits than f16 keeps.
+    assert_eq!(to_weights(again.unet()), to_weights(pipeline.unet()));
+    assert_eq!(to_weights(again.autoencoder().unwrap()), to_weights(pipeline.autoencoder().unwrap()));
+    assert_eq!(again.encode(&["a small cat"]).unwrap(), pipeline.encode(&["a small cat"]).unwrap());
+
+    let schedule = Schedule { growth: Growth::Cosine, prediction: Prediction::Velocity, ..Schedule::default() };
+    let pixels = Pipeline::new(None, pipeline.unet().clone(), None, schedule.clone());
+    let saved = tempfile::tempdir().unwrap();
+    pixels.save(saved.path()).unwrap();
+    let again = Pipeline::open(saved.path()).unwrap();
+    assert!(again.text_encoder().is_none() && again.autoencoder().is_none());
+    assert_eq!((again.schedule(), again.method()), (&schedule, Some(Method::Ddim { eta: 0.0 })));
 }

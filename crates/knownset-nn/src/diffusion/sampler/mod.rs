@@ -24,14 +24,18 @@ pub enum Method {
 }
 
 impl Method {
+    /// diffusers' scheduler of this method.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Ddim { .. } => "DDIMScheduler",
+            Self::Pndm => "PNDMScheduler",
+            Self::Euler => "EulerDiscreteScheduler",
+        }
+    }
+
     /// The method of a scheduler of diffusers.
     pub(super) fn of_class(name: &str) -> Option<Self> {
-        match name {
-            "DDIMScheduler" => Some(Self::Ddim { eta: 0.0 }),
-            "PNDMScheduler" => Some(Self::Pndm),
-            "EulerDiscreteScheduler" => Some(Self::Euler),
-            _ => None,
-        }
+        [Self::Ddim { eta: 0.0 }, Self::Pndm, Self::Euler].into_iter().find(|method| method.class() == name)
     }
 }
 

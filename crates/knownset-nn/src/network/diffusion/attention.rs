@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::{GroupNorm, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::gelu;
 use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::residual::Norm;
@@ -45,7 +46,7 @@ impl Attention {
         };
         let (query, key) = (split(self.to_q.forward(input)), split(self.to_k.forward(context.clone())));
         let value = split(self.to_v.forward(context));
-        let mixed = attention(query, key, value, None, None, Default::default());
+        let mixed = attention(query, key, value, None, None, AttentionModuleOptions::default());
         let mixed = mixed.swap_dims(1, 2).reshape([n, tokens, width]);
         self.to_out.iter().fold(mixed, |hidden, layer| layer.forward(hidden))
     }

@@ -28,6 +28,11 @@ pub struct AutoencoderSpec {
 }
 
 impl AutoencoderSpec {
+    /// The architecture of Stable Diffusion 1.x: 84 million parameters.
+    pub fn stable_diffusion() -> Self {
+        Self { image: 3, latents: 4, levels: vec![128, 256, 512, 512], layers: 2, groups: 32, scale: 0.182_15 }
+    }
+
     /// Pixels of an image's side for one of the latents'.
     pub fn factor(&self) -> usize {
         1 << self.levels.len().saturating_sub(1)

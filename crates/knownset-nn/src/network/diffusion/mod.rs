@@ -14,11 +14,10 @@ pub use unet::{UNet, UNetLevel, UNetSpec};
 /// The checkpoints' name of a tensor: they number the layers of a perceptron, and have one name less for an attention
 /// that stands alone.
 fn name(path: &[String]) -> String {
-    let part = |part| match part {
+    let parts = path.iter().filter(|part| *part != "attend").map(|part| match part.as_str() {
         "widen" => "net.0.proj",
         "narrow" => "net.2",
         other => other,
-    };
-    let parts = path.iter().map(String::as_str).filter(|&part| part != "attend").map(part);
+    });
     parts.collect::<Vec<_>>().join(".")
 }

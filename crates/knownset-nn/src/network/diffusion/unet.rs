@@ -49,6 +49,24 @@ pub struct UNetLevel {
 }
 
 impl UNetSpec {
+    /// The architecture of Stable Diffusion 1.x: 860 million parameters.
+    pub fn stable_diffusion() -> Self {
+        let level = |channels, attends| UNetLevel { channels, heads: 8, attends };
+        Self {
+            side: Some(64),
+            inputs: 4,
+            outputs: 4,
+            levels: vec![level(320, true), level(640, true), level(1280, true), level(1280, false)],
+            layers: 2,
+            transformers: 1,
+            context: 768,
+            groups: 32,
+            epsilon: 1e-5,
+            cosines_first: true,
+            frequency_shift: 0,
+        }
+    }
+
     fn norm(&self) -> Norm {
         Norm { groups: self.groups, epsilon: self.epsilon }
     }
