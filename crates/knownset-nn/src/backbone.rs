@@ -11,7 +11,8 @@ use rayon::prelude::*;
 
 use crate::backbones::{Architecture, BackboneEntry, find};
 use crate::error::NnError;
-use crate::inference::{FrozenResNet, Scratch};
+use crate::inference::FrozenResNet;
+use crate::kernels::Scratch;
 use crate::network::{ConvNet, Mismatch, ResNet, Vit, load_beside_parts};
 use crate::parts::{parts, rotation_head, turned};
 use crate::weights::Weights;

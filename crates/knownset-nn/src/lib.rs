@@ -9,6 +9,7 @@ pub mod diffusion;
 mod error;
 pub mod extract;
 mod inference;
+mod kernels;
 pub mod network;
 mod parts;
 mod token_head;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use knownset_nn::find;
 use knownset_train::{
     Augment, Chosen, Classification, Curve, Decays, Event, Keep, Labelled, Optimiser, Pictures, Schedule, Training,
+    keep_freed_memory,
 };
 
 const BATCH: usize = 64;
@@ -36,6 +37,7 @@ impl Labelled for Noise {
 
 #[expect(clippy::print_stdout, reason = "a benchmark says what it found")]
 fn main() {
+    keep_freed_memory();
     for name in ["sprite-resnet", "cifar-resnet20", "resnet18-32x32"] {
         println!("{name}, batch {BATCH}: {:.1} images/s", rate(name));
     }

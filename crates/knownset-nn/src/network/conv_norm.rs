@@ -3,7 +3,9 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, activation};
+
+use super::operations::{self, Affine, convolution, normalise, normalise_by_batch};
 
 /// Convolution without bias, then batch normalisation.
 #[derive(Module, Debug)]
@@ -35,7 +37,41 @@ impl ConvNorm {
 
     /// `[n, c, h, w]` → `[n, c', h', w']`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.conv.forward(input))
+        self.then(input, None, false)
+    }
+
+    /// The same, then ReLU.
+    pub fn forward_relu(&self, input: Tensor<4>) -> Tensor<4> {
+        self.then(input, None, true)
+    }
+
+    /// The same plus another tensor `[n, c', h', w']`, then ReLU.
+    pub fn forward_add_relu(&self, input: Tensor<4>, add: Tensor<4>) -> Tensor<4> {
+        self.then(input, Some(add), true)
+    }
+
+    fn then(&self, input: Tensor<4>, add: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
+        let Self { conv, norm } = self;
+        let (by_batch, frozen) = (input.device().is_autodiff(), !norm.training.is_enabled());
+        if !operations::usable(&input, conv.weight.dims()[0]) || (by_batch && frozen) {
+            let mut output = norm.forward(conv.forward(input));
+            if let Some(add) = add {
+                output = output + add;
+            }
+            return if relu { activation::relu(output) } else { output };
+        }
+        let convolved = convolution(input, conv.weight.val(), conv.stride[0]);
+        let affine = Affine { gamma: norm.gamma.val(), beta: norm.beta.val(), epsilon: norm.epsilon, relu };
+        if !by_batch {
+            let moments = [norm.running_mean.value(), norm.running_var.value()];
+            return normalise(convolved, affine, moments, add);
+        }
+        let (output, moments) = normalise_by_batch(convolved, affine, add);
+        for (running, moment) in [&norm.running_mean, &norm.running_var].into_iter().zip(moments) {
+            let kept = running.value_sync().to_device(&moment.device());
+            running.update((kept * (1.0 - norm.momentum) + moment * norm.momentum).detach());
+        }
+        output
     }
 
     /// The same function in evaluation mode as one convolution: W' = W·γ/√(σ²+ε), b' = β − μ·γ/√(σ²+ε), in f64.

@@ -7,6 +7,7 @@ mod conv_norm;
 mod convnet;
 mod diffusion;
 mod init;
+mod operations;
 mod parameters;
 mod resnet;
 mod token_head;

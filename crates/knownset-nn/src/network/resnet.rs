@@ -2,7 +2,6 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::ops::{MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Tensor};
@@ -103,12 +102,11 @@ impl Block {
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let skipped = self.skip(input.clone());
-        let hidden = self.conv2.forward(relu(self.conv1.forward(input)));
-        let output = match &self.conv3 {
-            Some(conv3) => conv3.forward(relu(hidden)),
-            None => hidden,
-        };
-        relu(output + skipped)
+        let hidden = self.conv1.forward_relu(input);
+        match &self.conv3 {
+            Some(conv3) => conv3.forward_add_relu(self.conv2.forward_relu(hidden), skipped),
+            None => self.conv2.forward_add_relu(hidden, skipped),
+        }
     }
 
     fn skip(&self, input: Tensor<4>) -> Tensor<4> {
@@ -156,7 +154,7 @@ impl ResNet {
 
     /// `[n, 3, h, w]` → the `[n, d]` that the last layer reads.
     pub fn embed(&self, input: Tensor<4>) -> Tensor<2> {
-        let mut hidden = relu(self.stem.forward(input));
+        let mut hidden = self.stem.forward_relu(input);
         if self.spec.stem.pool {
             hidden = max_pool2d(hidden, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
         }

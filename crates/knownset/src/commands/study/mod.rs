@@ -23,6 +23,7 @@ use plan::Plan;
 use summary::{Outcomes, Summary};
 
 pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
+    knownset_train::keep_freed_memory();
     let plan = Plan::read(&args.plan)?;
     let detectors = select(&plan.detectors)?;
     // A mistake in the last run should not be found after days.

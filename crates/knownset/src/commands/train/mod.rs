@@ -21,6 +21,7 @@ use crate::printer::{Printer, Progress};
 const PAD_SHARE: u32 = 8;
 
 pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
+    knownset_train::keep_freed_memory();
     let name = args.recipe.split(':').next().unwrap_or_default();
     if find(name).is_ok_and(RecipeEntry::learns_prompts) {
         return prompts::run(args, &ChosenPrompts::parse(&args.recipe)?, printer);

@@ -18,11 +18,11 @@ use super::feature_map::{FeatureMap, Scratch, Shape};
 use crate::network::Folded;
 
 /// Numbers of output channels are multiples of this: one vector of AVX-512, two of AVX2, four of NEON.
-const CHANNELS: usize = 16;
+pub(super) const CHANNELS: usize = 16;
 
 /// What follows the convolution.
 #[derive(Clone, Copy)]
-pub(super) enum Then<'a> {
+pub(crate) enum Then<'a> {
     Nothing,
     Relu,
     /// Adds a map of the output's shape, then ReLU.
@@ -30,7 +30,7 @@ pub(super) enum Then<'a> {
 }
 
 /// A square kernel with padding `kernel / 2`.
-pub(super) struct Conv {
+pub(crate) struct Conv {
     kernel: usize,
     stride: usize,
     /// Output channels that are summed together.
@@ -45,11 +45,10 @@ impl Conv {
     ///
     /// # Panics
     /// If the number of output channels is no multiple of [`CHANNELS`].
-    pub(super) fn new(folded: &Folded) -> Self {
+    pub(crate) fn new(folded: &Folded) -> Self {
         let [outputs, inputs, kernel, _] = folded.shape;
         assert!(outputs.is_multiple_of(CHANNELS), "{outputs} output channels");
-        let two_vectors = Arch::new().dispatch(Lanes) == CHANNELS && outputs.is_multiple_of(2 * CHANNELS);
-        let panel = if two_vectors { 2 * CHANNELS } else { CHANNELS };
+        let panel = panel(outputs);
         let mut weight = Vec::with_capacity(folded.weight.len());
         for first in (0..outputs).step_by(panel) {
             for place in 0..kernel * kernel {
@@ -63,18 +62,29 @@ impl Conv {
     }
 
     /// Zeros that must surround the input.
-    pub(super) fn padding(&self) -> usize {
+    pub(crate) fn padding(&self) -> usize {
         self.kernel / 2
     }
 
-    pub(super) fn forward(&self, input: &FeatureMap, then: Then<'_>, scratch: &mut Scratch) -> FeatureMap {
+    pub(crate) fn forward(&self, input: &FeatureMap, then: Then<'_>, scratch: &mut Scratch) -> FeatureMap {
         let side = |length: usize| (length + 2 * self.padding() - self.kernel) / self.stride + 1;
         let Shape { height, width, .. } = input.shape();
         let shape = Shape { height: side(height), width: side(width), channels: self.bias.len(), border: 1 };
         let mut output = scratch.take(shape);
-        Arch::new().dispatch(Forward { conv: self, input, then, output: &mut output });
+        self.write(input, then, shape, output.values_mut());
         output
     }
+
+    /// The same into the inside of an `output` of that shape.
+    pub(crate) fn write(&self, input: &FeatureMap, then: Then<'_>, shape: Shape, output: &mut [f32]) {
+        Arch::new().dispatch(Forward { conv: self, input, then, shape, output });
+    }
+}
+
+/// Output channels that are summed together on this processor.
+pub(super) fn panel(outputs: usize) -> usize {
+    let two_vectors = Arch::new().dispatch(Lanes) == CHANNELS && outputs.is_multiple_of(2 * CHANNELS);
+    if two_vectors { 2 * CHANNELS } else { CHANNELS }
 }
 
 /// How many numbers a vector of this processor holds.
@@ -93,7 +103,8 @@ struct Forward<'a> {
     conv: &'a Conv,
     input: &'a FeatureMap,
     then: Then<'a>,
-    output: &'a mut FeatureMap,
+    shape: Shape,
+    output: &'a mut [f32],
 }
 
 impl WithSimd for Forward<'_> {
@@ -116,8 +127,8 @@ impl Forward<'_> {
     /// All panels of `VECTORS` vectors, in tiles of `PIXELS` pixels.
     #[inline(always)]
     fn run<S: Simd, const VECTORS: usize, const PIXELS: usize>(self, simd: S) {
-        let Self { conv, input, then, output } = self;
-        let Shape { height, width, .. } = output.shape();
+        let Self { conv, input, then, shape, output } = self;
+        let Shape { height, width, .. } = shape;
         let offset = input.shape().border - conv.padding();
         let run = conv.kernel * input.shape().channels;
         let size = conv.kernel * run * conv.panel;
@@ -130,14 +141,15 @@ impl Forward<'_> {
                     let pixel = (first + p).min(height * width - 1);
                     (pixel / width, pixel % width)
                 });
-                let starts = pixels.map(|(y, x)| input.outer(y * conv.stride + offset, x * conv.stride + offset));
+                let starts =
+                    pixels.map(|(y, x)| input.shape().outer(y * conv.stride + offset, x * conv.stride + offset));
                 let mut sums = [bias; PIXELS];
                 for (row, weight) in weight.chunks_exact(run * conv.panel).enumerate() {
-                    let below = |start: usize| &input.values()[start + row * input.row()..][..run];
+                    let below = |start: usize| &input.values()[start + row * input.shape().row()..][..run];
                     accumulate(simd, &mut sums, starts.map(below), weight);
                 }
                 for (sums, (y, x)) in sums.into_iter().zip(pixels) {
-                    let at = output.inner(y, x) + channels;
+                    let at = shape.inner(y, x) + channels;
                     finish(simd, sums, then, at, output);
                 }
             }
@@ -171,7 +183,7 @@ fn finish<S: Simd, const VECTORS: usize>(
     mut sums: [S::f32s; VECTORS],
     then: Then<'_>,
     at: usize,
-    output: &mut FeatureMap,
+    output: &mut [f32],
 ) {
     if let Then::AddRelu(other) = then {
         let other: [S::f32s; VECTORS] = vectors::<S, VECTORS>(&other.values()[at..]);
@@ -184,12 +196,12 @@ fn finish<S: Simd, const VECTORS: usize>(
             *sum = simd.select_f32s(simd.less_than_f32s(*sum, zero), zero, *sum);
         }
     }
-    S::as_mut_simd_f32s(&mut output.values_mut()[at..][..VECTORS * S::F32_LANES]).0.copy_from_slice(&sums);
+    S::as_mut_simd_f32s(&mut output[at..][..VECTORS * S::F32_LANES]).0.copy_from_slice(&sums);
 }
 
 /// The first `VECTORS` vectors.
 #[inline(always)]
-fn vectors<S: Simd, const VECTORS: usize>(values: &[f32]) -> [S::f32s; VECTORS] {
+pub(super) fn vectors<S: Simd, const VECTORS: usize>(values: &[f32]) -> [S::f32s; VECTORS] {
     let vectors = S::as_simd_f32s(&values[..VECTORS * S::F32_LANES]).0;
     std::array::from_fn(|index| vectors[index])
 }
@@ -285,7 +297,8 @@ mod tests {
         let input = scratch.image(image(32, 7, 5).view(), 1);
         let here = conv.forward(&input, Then::Relu, scratch);
         let mut scalar = scratch.take(here.shape());
-        let task = Forward { conv: &conv, input: &input, then: Then::Relu, output: &mut scalar };
+        let shape = scalar.shape();
+        let task = Forward { conv: &conv, input: &input, then: Then::Relu, shape, output: scalar.values_mut() };
         pulp::Scalar.vectorize(task);
         assert!(here.values().iter().any(|&value| value != 0.0));
         assert_eq!(here.values(), scalar.values());

@@ -1,10 +1,9 @@
-//! A residual network with its batch normalisations folded into the convolutions.
+//! Frozen residual networks, one image at a time: what [`network`](crate::network) trains, run without a tensor library, the
+//! batch normalisations folded into the convolutions.
 
 use ndarray::ArrayView3;
 
-use super::conv::{Conv, Then};
-use super::feature_map::{FeatureMap, Scratch, Shape};
-use super::pooling::{max_pool, mean};
+use crate::kernels::{Conv, FeatureMap, Scratch, Shape, Then, max_pool, mean};
 use crate::network::{Block, ResNet};
 
 /// A residual network that computes embeddings of single images.
