@@ -7,6 +7,7 @@ mod bundled;
 mod checkpoint;
 pub mod clip;
 mod compute;
+pub mod diffusion;
 mod error;
 pub mod extract;
 pub mod generate;

@@ -5,6 +5,8 @@
 mod bad_weights;
 mod blip2;
 mod clip;
+mod diffusion;
+mod diffusion_folders;
 mod hashed;
 mod layers;
 mod opt;
@@ -13,6 +15,7 @@ mod parts;
 mod pickles;
 mod real_weights;
 mod same_bits;
+mod samplers;
 mod token_head;
 mod tokenizer;
 mod training;
