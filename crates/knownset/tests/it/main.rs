@@ -10,6 +10,7 @@ mod probe;
 mod prompts;
 mod real;
 mod study;
+mod synth;
 mod tokens;
 mod train;
 mod util;

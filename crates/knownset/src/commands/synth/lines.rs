@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use fs_err::{File, OpenOptions};
-use knownset_nn::extract::shard;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -56,7 +55,8 @@ pub(super) fn write<T: Serialize>(
     answers: impl Fn(&Images, Range<usize>) -> anyhow::Result<Vec<Answer<T>>>,
 ) -> anyhow::Result<Status> {
     let images = Images::open(&args.data, args.strict)?;
-    let range = args.shard.map_or(0..images.len(), |(index, count)| shard(images.len(), index, count));
+    let share = |(index, count): (usize, usize)| images.len() * (index - 1) / count..images.len() * index / count;
+    let range = args.shard.map_or(0..images.len(), share);
     let settings = json!({ "settings": settings, "images": images.fingerprint(), "rows": [range.start, range.end] });
     let mut file = resume(&args.out, &settings)?;
     // An unreadable image leaves no line: the rows behind the last one written are those to be looked at.

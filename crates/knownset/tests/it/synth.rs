@@ -1,0 +1,141 @@
+//! The networks of `knownset synth`, each alone, on the tiny checkpoints that their parity tests use.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use knownset_core::{Tensor, TensorFile};
+use knownset_nn::diffusion::{Method, Pipeline, Request};
+use ndarray::{Array3, Array4, ArrayD};
+use serde_json::Value;
+
+use crate::util::{image_folder, noise, run, text};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../knownset-nn/tests/golden").join(name)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs_err::create_dir_all(to).unwrap();
+    for entry in fs_err::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &to) } else { fs_err::copy(&path, &to).map(drop).unwrap() }
+    }
+}
+
+fn write_npy(path: &Path, array: &ArrayD<f32>) {
+    use npyz::WriterBuilder;
+    let shape: Vec<u64> = array.shape().iter().map(|&length| length as u64).collect();
+    let file = fs_err::File::create(path).unwrap();
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd().unwrap();
+    writer.extend(array.iter().copied()).unwrap();
+    writer.finish().unwrap();
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    fs_err::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn images_are_those_of_the_pipeline_with_the_empty_prompt_beside_the_context() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("pipeline");
+    copy(&golden("diffusion/sd1"), &weights);
+    copy(&golden("tokenizer/small"), &weights.join("tokenizer"));
+    let pipeline = Pipeline::open(&weights).unwrap();
+    let (width, channels) = (pipeline.unet().spec().context, pipeline.unet().spec().inputs);
+    let tokens = pipeline.text_encoder().unwrap().spec().context;
+    let context = Array3::from_shape_fn((2, tokens, width), |(a, b, c)| noise(1, (a * tokens + b) * width + c));
+    let start =
+        Array4::from_shape_fn((2, channels, 4, 6), |(a, b, c, d)| noise(2, ((a * channels + b) * 4 + c) * 6 + d));
+    let [contexts, latents, out] = ["c.npy", "l.npy", "out.npz"].map(|name| folder.path().join(name));
+    write_npy(&contexts, &context.clone().into_dyn());
+    write_npy(&latents, &start.clone().into_dyn());
+    let arguments = |more: &[&'static str]| {
+        let mut all = vec!["synth", "image", "--weights", text(&weights), "--context", text(&contexts)];
+        all.extend(["--latents", text(&latents), "--out", text(&out), "--steps", "3", "--guidance", "2"]);
+        all.extend(more);
+        run(folder.path(), &all)
+    };
+    for (name, method) in [("ddim", Method::Ddim { eta: 0.0 }), ("euler", Method::Euler)] {
+        assert_eq!(arguments(&["--json", "--scheduler", name]).json()["n"], 2);
+        let written = TensorFile::read(&out).unwrap().tensors;
+        let empty = pipeline.encode(&[""]).unwrap();
+        let request = Request::new(context.view(), empty.view(), start.view());
+        let request = Request { method, steps: 3, guidance: 2.0, ..request };
+        let expected = pipeline.sample(&request, |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(written["images"], Tensor::from(expected.images));
+        assert_eq!(written["latents"], Tensor::from(expected.latents));
+    }
+
+    write_npy(&latents, &start.index_axis(ndarray::Axis(0), 0).to_owned().into_dyn());
+    arguments(&[]).refused(&["l.npy", "expected [n, channels, h, w]"]);
+    write_npy(&latents, &Array4::zeros((2, channels + 1, 4, 6)).into_dyn());
+    arguments(&[]).refused(&["has shape", "expected"]);
+    fs_err::remove_dir_all(weights.join("tokenizer")).unwrap();
+    arguments(&[]).refused(&["cannot load the pipeline", "tokenizer"]);
+}
+
+#[test]
+fn captions_go_on_behind_the_last_whole_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = image_folder(folder.path(), "images", 3);
+    let data = format!("folder:{}", text(&images));
+    let weights = golden("blip2/half");
+    let run_on = |out: &Path, more: &[&str]| {
+        let usual = ["synth", "captions", "--weights", text(&weights), "--data", &data, "--out", text(out)];
+        run(folder.path(), &[&usual[..], &["--max-tokens", "5"], more].concat())
+    };
+    let [whole, parts, third] = ["whole.jsonl", "parts.jsonl", "third.jsonl"].map(|name| folder.path().join(name));
+    assert_eq!(run_on(&whole, &["--json"]).json()["n"], 12);
+    let said = lines(&whole);
+    assert_eq!(said.len(), 12);
+    assert_eq!((&said[0]["id"], &said[11]["label"]), (&"ant/000.png".into(), &3.into()));
+    assert!(said.iter().all(|line| line["caption"].is_string() && line["tokens"].as_array().unwrap().len() <= 5));
+    let distinct: std::collections::BTreeSet<String> = said.iter().map(|line| line["tokens"].to_string()).collect();
+    assert!(distinct.len() > 1, "every image has the same caption");
+
+    // As a run leaves it that is killed in the middle of a line.
+    assert_eq!(run_on(&parts, &["--batch-size", "5"]).code, 0);
+    let bytes = fs_err::read(&whole).unwrap();
+    assert_eq!(fs_err::read(&parts).unwrap(), bytes);
+    fs_err::write(&parts, &bytes[..bytes.len() * 2 / 3]).unwrap();
+    assert_eq!(run_on(&parts, &[]).code, 0);
+    assert_eq!(fs_err::read(&parts).unwrap(), bytes);
+    run_on(&parts, &["--prompt", "a"]).refused(&["parts.jsonl", "other settings", "hint"]);
+
+    let mut shares = Vec::new();
+    for share in ["1/3", "2/3", "3/3"] {
+        assert_eq!(run_on(&third, &["--shard", share]).code, 0);
+        shares.extend(fs_err::read(&third).unwrap());
+        fs_err::remove_file(&third).unwrap();
+    }
+    assert_eq!(shares, bytes);
+
+    // An image that cannot be read is counted and left out; --strict stops at it.
+    fs_err::write(images.join("bee/001.png"), b"no image").unwrap();
+    let ran = run_on(&folder.path().join("odd.jsonl"), &["--json"]);
+    assert_eq!(ran.json()["unreadable"].as_array().unwrap().len(), 1);
+    assert_eq!(ran.json()["n"], 11);
+    run_on(&folder.path().join("strict.jsonl"), &["--strict"]).refused(&["bee/001.png"]);
+}
+
+#[test]
+fn a_broken_checkpoint_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 1)));
+    let weights = folder.path().join("blip2");
+    copy(&golden("blip2/half"), &weights);
+    let out = folder.path().join("captions.jsonl");
+    let captions = || {
+        run(folder.path(), &["synth", "captions", "--weights", text(&weights), "--data", &data, "--out", text(&out)])
+    };
+    let file = weights.join("model.safetensors");
+    let bytes = fs_err::read(&file).unwrap();
+    fs_err::write(&file, &bytes[..bytes.len() - 100]).unwrap();
+    captions().refused(&["cannot load the captioner", "model.safetensors"]);
+    fs_err::write(&file, bytes).unwrap();
+    fs_err::remove_file(weights.join("tokenizer.json")).unwrap();
+    captions().refused(&["cannot load the captioner", "tokenizer"]);
+    assert!(!out.exists());
+}
