@@ -99,7 +99,9 @@ impl Nucleus {
             })
             .collect();
         let kept: f64 = candidates.iter().map(|(_, weight)| weight).sum();
-        candidates.iter_mut().for_each(|(_, weight)| *weight /= kept);
+        for (_, weight) in &mut candidates {
+            *weight /= kept;
+        }
         candidates
     }
 
@@ -201,17 +203,17 @@ pub fn continuations(
     let mut texts = Vec::with_capacity(starts.len());
     for group in starts.chunks(TEXTS) {
         let first = texts.len();
-        let mut choose = |row: usize, logits: &[f32]| decoding.choose(first + row, logits);
-        texts.extend(together(model, group, &mut choose, stop, watch)?);
+        texts.extend(together(model, group, first, &mut decoding, stop, watch)?);
     }
     Ok(texts)
 }
 
-/// At most [`TEXTS`] texts.
+/// At most [`TEXTS`] texts, of which `first` says the first one's number.
 fn together(
     model: &Opt,
     starts: &[Tensor<3>],
-    choose: &mut dyn FnMut(usize, &[f32]) -> Result<u32, GenerateError>,
+    first: usize,
+    decoding: &mut Decoding<'_>,
     stop: &Stop,
     watch: Watch<'_>,
 ) -> Result<Vec<Vec<u32>>, GenerateError> {
@@ -234,7 +236,7 @@ fn together(
     loop {
         for ((number, text), logits) in texts.iter_mut().enumerate().zip(logits.chunks_exact(model.vocabulary())) {
             if !stop.complete(text) {
-                text.push(choose(number, logits)?);
+                text.push(decoding.choose(first + number, logits)?);
             }
         }
         if texts.iter().all(|text| stop.complete(text)) {
