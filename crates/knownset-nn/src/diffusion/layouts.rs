@@ -1,6 +1,6 @@
 //! Names and shapes that files of different ages have for the same tensors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::weights::HostTensor;
 
@@ -27,15 +27,13 @@ pub(super) fn unet(tensors: Tensors) -> Tensors {
 
 /// An autoencoder's tensors: the same, under new names of the attention's layers.
 pub(super) fn autoencoder(tensors: Tensors) -> Tensors {
-    let mut renamed = BTreeMap::new();
-    for (name, tensor) in tensors {
-        let (old, tensor) = attention(name, tensor);
-        let name = new_name(&old);
+    let there: BTreeSet<String> = tensors.keys().cloned().collect();
+    let rename = |(name, tensor): (String, HostTensor)| {
+        let new = new_name(&name);
         // A file that has both keeps one too many.
-        let name = if renamed.contains_key(&name) { old } else { name };
-        renamed.insert(name, tensor);
-    }
-    renamed
+        attention(if there.contains(&new) { name } else { new }, tensor)
+    };
+    tensors.into_iter().map(rename).collect()
 }
 
 fn new_name(old: &str) -> String {

@@ -70,18 +70,16 @@ impl Pipeline {
     ) -> Result<Sampled, SampleError> {
         let sampler = Sampler::new(self.schedule(), request.method, request.steps)?;
         self.check(request, &sampler)?;
-        let (images, channels, height, width) = request.noise.dim();
-        let mut latents = Vec::new();
-        for image in 0..images {
-            let progress = |step| each(Progress { image, images, step, steps: sampler.times().len() });
-            match self.draw(request, image, sampler.clone(), progress)? {
-                Some(sample) => latents.extend(sample),
-                None => break,
-            }
+        let images = request.noise.len_of(Axis(0));
+        let mut latents = Array4::zeros(request.noise.dim());
+        let mut finished = 0;
+        while finished < images {
+            let progress = |step| each(Progress { image: finished, images, step, steps: sampler.times().len() });
+            let Some(sample) = self.draw(request, finished, sampler.clone(), progress)? else { break };
+            latents.index_axis_mut(Axis(0), finished).iter_mut().zip(sample).for_each(|(to, from)| *to = from);
+            finished += 1;
         }
-        let finished = latents.len() / (channels * height * width).max(1);
-        let latents = Array4::from_shape_vec((finished, channels, height, width), latents);
-        let latents = latents.expect("whole samples");
+        latents.slice_axis_inplace(Axis(0), (..finished).into());
         let images = self.decode(&latents);
         match images.outer_iter().position(|image| image.iter().any(|value| !value.is_finite())) {
             Some(image) => Err(SampleError::NotFinite { image, step: sampler.times().len() }),

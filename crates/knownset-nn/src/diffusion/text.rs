@@ -63,8 +63,14 @@ impl TextEncoder {
             Ok(self.network.states(ids).into_data().iter::<f32>().collect::<Vec<_>>())
         });
         let contexts = contexts.collect::<Result<Vec<_>, TokenizerError>>()?.concat();
-        let shape = (texts.len(), self.spec.context, self.spec.tower.width);
-        Ok(Array3::from_shape_vec(shape, contexts).expect("a state for each token"))
+        Ok(self.states(contexts))
+    }
+
+    /// States of whole texts, one after the other → `[n, T, c]`.
+    fn states(&self, values: Vec<f32>) -> Array3<f32> {
+        let TextSpec { context, tower, .. } = self.spec;
+        let texts = values.len() / (context * tower.width);
+        Array3::from_shape_vec((texts, context, tower.width), values).expect("a state for each token")
     }
 
     /// The network itself.

@@ -94,12 +94,12 @@ def folder(name, text, unet, vae, scheduler, dtypes, shard, latent):
         moments = parts["vae"].encode(numbers("image", 2, 3, up * height, up * width)).latent_dist
         expected["vae.mean"], expected["vae.deviation"] = moments.mean, moments.std
         expected["vae.decoded"] = parts["vae"].decode(sample).sample
-    expected |= pipelines(parts, scheduler, channels, length, context, latent)
+    expected |= pipelines(parts, path / "scheduler", channels, length, context, latent)
     save_file({key: plain(array) for key, array in expected.items()}, path / "expected.safetensors")
 
 
 def pipelines(parts, scheduler, channels, length, context, latent):
-    """The whole, with every scheduler made from the folder's configuration, and without guidance."""
+    """The whole, with every scheduler made from the folder's file, and without guidance."""
     noise, states = numbers("noise", 2, channels, *latent), numbers("fake tokens", 2, length, context)
     expected = {}
     for name, kind in SCHEDULERS.items():
@@ -108,7 +108,7 @@ def pipelines(parts, scheduler, channels, length, context, latent):
             for dtype in (torch.float32, torch.float64):
                 pipe = StableDiffusionPipeline(
                     vae=parts["vae"].to(dtype), text_encoder=parts["text_encoder"].to(dtype), tokenizer=None,
-                    unet=parts["unet"].to(dtype), scheduler=kind.from_config(scheduler.config), safety_checker=None,
+                    unet=parts["unet"].to(dtype), scheduler=kind.from_pretrained(scheduler), safety_checker=None,
                     feature_extractor=None, requires_safety_checker=False,
                 )
                 pipe.set_progress_bar_config(disable=True)
