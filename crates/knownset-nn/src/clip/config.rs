@@ -1,11 +1,11 @@
 //! `config.json` of Hugging Face's CLIP and `open_clip_config.json` of OpenCLIP, with their libraries' defaults for
 //! absent keys.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
-use super::ClipError;
+use crate::folder::{FolderError, Section};
 use crate::network::{ClipSpec, TowerSpec};
 
 /// Epsilon of every normalisation unless a configuration says otherwise; PyTorch's.
@@ -21,65 +21,9 @@ pub(super) enum EndToken {
     Is(u32),
 }
 
-/// A configuration file, or an object inside one.
-pub(super) struct Section {
-    path: PathBuf,
-    value: Value,
-}
-
 impl Section {
-    pub(super) fn open(path: &Path) -> Result<Self, ClipError> {
-        Self::parse(&fs_err::read(path)?, path)
-    }
-
-    pub(super) fn parse(content: &[u8], path: &Path) -> Result<Self, ClipError> {
-        let value: Value = serde_json::from_slice(content)
-            .map_err(|error| ClipError::Config { path: path.into(), what: error.to_string() })?;
-        let section = Self { path: path.into(), value };
-        if section.value.is_object() { Ok(section) } else { Err(section.wrong("not an object")) }
-    }
-
-    /// The first of these objects that is there; an empty one if none is.
-    pub(super) fn object(&self, keys: &[&str]) -> Self {
-        let value = keys.iter().map(|key| &self.value[key]).find(|value| value.is_object());
-        Self { path: self.path.clone(), value: value.cloned().unwrap_or_default() }
-    }
-
-    pub(super) fn get(&self, key: &str) -> &Value {
-        &self.value[key]
-    }
-
-    pub(super) fn wrong(&self, what: impl Into<String>) -> ClipError {
-        ClipError::Config { path: self.path.clone(), what: what.into() }
-    }
-
-    /// A whole number; `default` where the key is absent or null.
-    pub(super) fn size(&self, key: &str, default: usize) -> Result<usize, ClipError> {
-        match &self.value[key] {
-            Value::Null => Ok(default),
-            value => {
-                let size = value.as_u64().and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
-                size.ok_or_else(|| self.wrong(format!("{key} is {value}, expected a whole number from 1 up")))
-            }
-        }
-    }
-
-    pub(super) fn number(&self, key: &str, default: f64) -> Result<f64, ClipError> {
-        match &self.value[key] {
-            Value::Null => Ok(default),
-            value => value.as_f64().ok_or_else(|| self.wrong(format!("{key} is {value}, expected a number"))),
-        }
-    }
-
-    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, ClipError> {
-        match &self.value[key] {
-            Value::Null => Ok(default),
-            value => value.as_bool().ok_or_else(|| self.wrong(format!("{key} is {value}, expected true or false"))),
-        }
-    }
-
-    fn quick_gelu(&self) -> Result<bool, ClipError> {
-        match &self.value["hidden_act"] {
+    fn quick_gelu(&self) -> Result<bool, FolderError> {
+        match self.get("hidden_act") {
             Value::Null => Ok(true),
             Value::String(name) if name == "quick_gelu" => Ok(true),
             Value::String(name) if name == "gelu" => Ok(false),
@@ -88,7 +32,7 @@ impl Section {
     }
 
     /// A tower of Hugging Face's.
-    fn tower(&self, width: usize, heads: usize) -> Result<TowerSpec, ClipError> {
+    fn tower(&self, width: usize, heads: usize) -> Result<TowerSpec, FolderError> {
         let spec = TowerSpec {
             width: self.size("hidden_size", width)?,
             hidden: self.size("intermediate_size", 4 * width)?,
@@ -100,7 +44,7 @@ impl Section {
         self.with_heads(spec, spec.heads)
     }
 
-    pub(super) fn with_heads(&self, tower: TowerSpec, heads: usize) -> Result<TowerSpec, ClipError> {
+    pub(super) fn with_heads(&self, tower: TowerSpec, heads: usize) -> Result<TowerSpec, FolderError> {
         if heads > 0 && tower.width.is_multiple_of(heads) {
             Ok(TowerSpec { heads, ..tower })
         } else {
@@ -110,7 +54,7 @@ impl Section {
 }
 
 /// Hugging Face's `config.json`.
-pub(super) fn hugging_face(config: &Section) -> Result<(ClipSpec, EndToken), ClipError> {
+pub(super) fn hugging_face(config: &Section) -> Result<(ClipSpec, EndToken), FolderError> {
     if let Some(other) = config.get("model_type").as_str().filter(|&kind| kind != "clip") {
         return Err(config.wrong(format!("model_type is `{other}`, expected `clip`")));
     }
@@ -141,7 +85,7 @@ pub(super) fn hugging_face(config: &Section) -> Result<(ClipSpec, EndToken), Cli
 }
 
 /// OpenCLIP's `open_clip_config.json` says what the shapes of the weights do not: heads and activation.
-pub(super) fn open_clip(path: &Path, spec: ClipSpec) -> Result<ClipSpec, ClipError> {
+pub(super) fn open_clip(path: &Path, spec: ClipSpec) -> Result<ClipSpec, FolderError> {
     let config = Section::open(path)?.object(&["model_cfg"]);
     let (vision, text) = (config.object(&["vision_cfg"]), config.object(&["text_cfg"]));
     let quick_gelu = config.flag("quick_gelu", false)?;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use knownset_core::{Filter, Preprocess, Resize};
 use serde_json::{Value, json};
 
-use super::config::{self, EndToken, Section};
+use super::config::{self, EndToken};
 use super::{ClipError, preprocess};
+use crate::folder::Section;
 use crate::network::{ClipSpec, TowerSpec};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::folder::FolderError;
 use crate::network::Mismatch;
 use crate::tokenizer::TokenizerError;
 use crate::weights::WeightsError;
@@ -11,18 +12,10 @@ use crate::weights::WeightsError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClipError {
-    /// A file that cannot be opened or read; the message names it.
+    /// A file that cannot be written; the message names it.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A folder without weights.
-    #[error("{}: no weights: none of {names}", folder.display())]
-    NoWeights {
-        /// The folder.
-        folder: PathBuf,
-        /// Names looked for.
-        names: String,
-    },
-    /// A weights file that cannot be read.
+    /// A weights file that cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// Tensors that are no CLIP's.
@@ -36,14 +29,9 @@ pub enum ClipError {
     /// Tensors missing, left over or of the wrong shape. Names are Hugging Face's, whatever the file's.
     #[error("{0}")]
     Mismatch(Box<Mismatch>),
-    /// A configuration that is broken, contradicts the weights, or asks for what this program does not do.
-    #[error("{}: {what}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
+    /// A file of the folder that is missing or broken, contradicts the weights, or asks for what this program does not do.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// No tokenizer, or one that does not fit the text tower.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -14,7 +14,6 @@ mod bundled;
 mod config;
 mod design;
 mod error;
-mod files;
 mod image_tower;
 mod layouts;
 mod preprocess;
@@ -26,11 +25,12 @@ use knownset_core::{Origin, Preprocess};
 use ndarray::{Array2, Array3, ArrayView3, ArrayView4, Axis};
 use rayon::prelude::*;
 
+use crate::folder::{self, FolderError, Section};
 use crate::network::{self, ClipSpec, load};
 use crate::tokenizer::{Tokenizer, TokenizerError, Tokens};
 use crate::weights::Weights;
 pub use bundled::SPRITE_CLIP;
-use config::{EndToken, Section};
+use config::EndToken;
 pub use design::ClipDesign;
 pub use error::ClipError;
 use layouts::Layout;
@@ -38,6 +38,15 @@ pub(crate) use preprocess::usual as usual_preprocess;
 
 /// Name in the registry of towers from a checkpoint folder.
 const CLIP: &str = "clip";
+/// Names of weights files, the preferred first.
+const WEIGHTS: [&str; 6] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "open_clip_pytorch_model.bin",
+];
 /// Texts a thread runs at a time, always as many: the shape of a matrix product can change its rounding.
 const TEXTS: usize = 8;
 /// Least length that texts are run at.
@@ -68,7 +77,7 @@ impl Clip {
     /// A file that is missing or broken, tensors missing, left over or of the wrong shape, or files that contradict
     /// one another.
     pub fn open(folder: &Path) -> Result<Self, ClipError> {
-        let weights = files::weights(folder)?;
+        let weights = folder::weights(folder, &WEIGHTS)?;
         let path = weights.path().unwrap_or(folder).to_owned();
         let odd = |what: String| ClipError::Layout { path: path.clone(), what };
         let layout = layouts::recognise(&weights).ok_or_else(|| odd("not the tensors of a CLIP".into()))?;
@@ -79,7 +88,7 @@ impl Clip {
                 let config = folder.join("config.json");
                 let (stated, end) = config::hugging_face(&Section::open(&config)?)?;
                 if let Some(what) = layouts::contradiction(&stated, &measured) {
-                    return Err(ClipError::Config { path: config, what });
+                    return Err(FolderError::Config { path: config, what }.into());
                 }
                 (stated, end)
             }
@@ -100,7 +109,7 @@ impl Clip {
             let what = format!(
                 "the tokenizer's {vocabulary} tokens, ending texts with {token}, are not those of the text tower"
             );
-            return Err(ClipError::Config { path: folder.into(), what });
+            return Err(FolderError::Config { path: folder.into(), what }.into());
         }
         let preprocess = preprocess::read(folder, spec.image)?;
         let mut clip = Self::assemble(CLIP, spec, end, &weights, tokenizer, preprocess)?;

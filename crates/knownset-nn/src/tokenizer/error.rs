@@ -11,10 +11,12 @@ pub enum TokenizerError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A folder without a tokenizer.
-    #[error("{}: no tokenizer: neither tokenizer.json, nor vocab.json with merges.txt, nor bpe_simple_vocab_16e6.txt.gz", folder.display())]
+    #[error("{}: no tokenizer: neither {names}", folder.display())]
     Missing {
         /// The folder.
         folder: PathBuf,
+        /// Names looked for.
+        names: &'static str,
     },
     /// A file that contradicts its format.
     #[error("{}: {what}", path.display())]

@@ -60,7 +60,8 @@ impl Tokenizer {
         } else if openai.is_file() {
             Self::open_openai(&openai)
         } else {
-            Err(TokenizerError::Missing { folder: folder.into() })
+            let names = "tokenizer.json, nor vocab.json with merges.txt, nor bpe_simple_vocab_16e6.txt.gz";
+            Err(TokenizerError::Missing { folder: folder.into(), names })
         }
     }
 

@@ -1,32 +1,26 @@
 //! The weights of a checkpoint folder, in one file or in several with an index.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::ClipError;
-use super::config::Section;
+use super::{FolderError, Section};
 use crate::weights::Weights;
 
-/// Names of weights files, the preferred first.
-const FILES: [&str; 6] = [
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "open_clip_model.safetensors",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "open_clip_pytorch_model.bin",
-];
+/// Names of Hugging Face's weights files, the preferred first.
+pub(crate) const HUGGING_FACE: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// Reads the weights of a folder: the first of [`FILES`], else the only weights file there is.
-pub(super) fn weights(folder: &Path) -> Result<Weights, ClipError> {
-    match FILES.iter().map(|file| folder.join(file)).find(|path| path.is_file()) {
+/// Reads the weights of a folder: the first of `files` there is, else the only weights file there is. A name that ends in
+/// `.json` is that of an index.
+pub(crate) fn weights(folder: &Path, files: &[&str]) -> Result<Weights, FolderError> {
+    match files.iter().map(|file| folder.join(file)).find(|path| path.is_file()) {
         Some(path) if path.extension().is_some_and(|extension| extension == "json") => sharded(folder, &path),
         Some(path) => Ok(Weights::open(&path)?),
-        None => Ok(Weights::open(&only(folder)?)?),
+        None => Ok(Weights::open(&only(folder, files)?)?),
     }
 }
 
-fn only(folder: &Path) -> Result<std::path::PathBuf, ClipError> {
+fn only(folder: &Path, files: &[&str]) -> Result<PathBuf, FolderError> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
@@ -37,15 +31,15 @@ fn only(folder: &Path) -> Result<std::path::PathBuf, ClipError> {
     }
     match found.pop() {
         Some(path) if found.is_empty() => Ok(path),
-        _ => Err(ClipError::NoWeights {
+        _ => Err(FolderError::NoWeights {
             folder: folder.into(),
-            names: format!("{}, nor one single .safetensors, .pt, .pth or .bin", FILES.join(", ")),
+            names: format!("{}, nor one single .safetensors, .pt, .pth or .bin", files.join(", ")),
         }),
     }
 }
 
 /// Every tensor of the index must be in the file it names, and every tensor of a file in the index.
-fn sharded(folder: &Path, index: &Path) -> Result<Weights, ClipError> {
+fn sharded(folder: &Path, index: &Path) -> Result<Weights, FolderError> {
     let section = Section::open(index)?;
     let Some(map) = section.get("weight_map").as_object() else { return Err(section.wrong("no weight_map")) };
     let mut places = BTreeMap::new();
