@@ -5,6 +5,7 @@
 mod clip;
 mod conv_norm;
 mod convnet;
+mod grounding;
 mod init;
 mod parameters;
 mod resnet;
@@ -16,6 +17,9 @@ pub use clip::{Clip, ClipSpec, TowerSpec, clip_init};
 pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
 pub use convnet::ConvNet;
+pub use grounding::{
+    BertSpec, Cells, Decoded, Encoded, GROUPS, GroundingDino, GroundingSpec, Prompt, StackSpec, StageSpec, SwinSpec,
+};
 pub use init::{Init, Rule, initialise, initialise_with};
 pub use parameters::{Mismatch, Named, load, load_beside_parts, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
