@@ -4,6 +4,7 @@
 
 mod bad_weights;
 mod clip;
+mod grounding;
 mod hashed;
 mod layers;
 mod parity;
