@@ -141,6 +141,11 @@ fn swin_t_where_proposals_at_the_border_are_left_out() {
 }
 
 #[test]
+fn swin_t_where_maps_are_smaller_than_a_window() {
+    check("swin-t", "small");
+}
+
+#[test]
 fn swin_b_in_half_precision_with_two_coarser_maps_and_a_vocabulary_file() {
     let detector = check("swin-b", "odd");
     let spec = detector.spec();
@@ -327,7 +332,7 @@ fn configurations_out_of_bounds_are_refused() {
         (|c| c["max_text_len"] = 41.into(), "max_text_len is 41"),
         (|c| c["layer_norm_eps"] = 0.into(), "layer_norm_eps is 0"),
         (|c| c["backbone_config"]["window_size"] = 65_536.into(), "window_size is 65536"),
-        (|c| c["backbone_config"]["depths"] = serde_json::json!([1; 40]), "40 depths"),
+        (|c| c["backbone_config"]["depths"] = vec![1; 40].into(), "40 depths"),
         (|c| c["backbone_config"]["num_heads"][1] = 3.into(), "3 attention heads do not divide a width of 16"),
         (|c| c["backbone_config"]["out_features"] = serde_json::json!(["stem"]), "out_features is [\"stem\"]"),
         (|c| c["text_config"]["vocab_size"] = 100.into(), "the tokenizer has 1060 tokens"),

@@ -1,6 +1,6 @@
 //! The backbone's maps and coarser ones made of the last, as the tokens of one sequence.
 
-use burn::module::{Module, Param};
+use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData};

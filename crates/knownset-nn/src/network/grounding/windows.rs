@@ -20,11 +20,10 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// A map that is no larger than a window is not shifted. The reference fails on a map that is smaller (its table of
-    /// relative positions is that of whole windows); here it is padded to a window as other maps are.
+    /// A map smaller than a window is padded to one, and shifted, as any other.
     pub(super) fn new(side: usize, map: [usize; 2], device: &Device) -> Self {
         let grid = map.map(|length| length.div_ceil(side));
-        let shift = if map[0].min(map[1]) <= side { 0 } else { side / 2 };
+        let shift = side / 2;
         let index = Tensor::from_data(TensorData::new(relative(side), [side.pow(4)]), device);
         let mask = (shift > 0).then(|| {
             let shape = [grid[0] * grid[1], 1, side * side, side * side];
