@@ -30,6 +30,6 @@ pub use distribution::Distribution;
 pub use feature_file::{FeatureFileError, read_features, write_features};
 pub use features::{Features, FeaturesError, Head, Origin, OriginMismatch, UNKNOWN_LABEL};
 pub use interval::Interval;
-pub use preprocess::{Filter, Preprocess, Resize};
+pub use preprocess::{Filter, Preprocess, Resize, ScaledPreprocess};
 pub use score_file::{ScoreFileError, ScoreTable};
 pub use tensor_file::{Tensor, TensorFile, TensorFileError, half_to_f32, write_atomically};

@@ -56,3 +56,38 @@ impl Preprocess {
     /// ImageNet's channel standard deviation.
     pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 }
+
+/// RGB image → `[3, h, w]` f32 input of a network that takes images of any size: resize within bounds, divide by 255,
+/// subtract `mean`, divide by `std`. Nothing is cropped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaledPreprocess {
+    /// Length of the shorter side in pixels, where `longest` allows it.
+    pub shortest: u32,
+    /// Most pixels of the longer side.
+    pub longest: u32,
+    /// Resampling filter.
+    pub filter: Filter,
+    /// Per-channel mean in 0–1.
+    pub mean: [f32; 3],
+    /// Per-channel standard deviation in 0–1.
+    pub std: [f32; 3],
+}
+
+impl ScaledPreprocess {
+    /// Width and height after the resize, at least one pixel each. Roundings are those of transformers' DETR processors:
+    /// a shorter side that `longest` bounds is rounded to even, the longer side is rounded down.
+    pub fn size(&self, width: u32, height: u32) -> (u32, u32) {
+        let (short, long) = (f64::from(width.min(height)), f64::from(width.max(height)));
+        let (shortest, longest) = (f64::from(self.shortest), f64::from(self.longest));
+        let exact = if long / short * shortest > longest { longest * short / long } else { shortest };
+        let side = exact.round_ties_even();
+        if short == side {
+            (width, height)
+        } else if width < height {
+            ((side as u32).max(1), ((exact * long / short) as u32).max(1))
+        } else {
+            (((exact * long / short) as u32).max(1), (side as u32).max(1))
+        }
+    }
+}

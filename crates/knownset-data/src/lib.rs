@@ -36,7 +36,7 @@ pub use decode::{DecodeError, DecodePolicy, Decoded, Limits, decode};
 pub use error::{DataError, ListProblem};
 pub use load::{LoadedImage, load, rgb};
 pub use pickle::PickleError;
-pub use preprocess::{preprocess, preprocess_into};
+pub use preprocess::{preprocess, preprocess_into, preprocess_scaled};
 pub use reference::{DATASETS, DatasetEntry, DatasetRef, Split};
 pub use source::{DatasetInfo, EncodedImage, ImageSource, Texts};
 pub use subset::Subset;

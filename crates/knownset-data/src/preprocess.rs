@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use image::RgbImage;
-use knownset_core::{Preprocess, Resize};
+use knownset_core::{Preprocess, Resize, ScaledPreprocess};
 
 use crate::resample::resample;
 
@@ -34,10 +34,8 @@ pub fn preprocess_into(image: &RgbImage, spec: &Preprocess, input: &mut [f32]) {
     let (rows, top) = centre(size.1, spec.size);
     let image = resample(image, size, columns, rows, filter);
 
-    // The same three roundings that torchvision's f32 tensors go through: /255, −mean, /std.
     for (channel, plane) in input.chunks_exact_mut(plane.max(1)).enumerate() {
-        let (mean, std) = (spec.mean[channel], spec.std[channel]);
-        let values: [f32; 256] = std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
+        let values = normalised(spec.mean[channel], spec.std[channel]);
         plane.fill(values[0]);
         for (y, row) in image.rows().enumerate() {
             for (x, pixel) in row.enumerate() {
@@ -45,6 +43,28 @@ pub fn preprocess_into(image: &RgbImage, spec: &Preprocess, input: &mut [f32]) {
             }
         }
     }
+}
+
+/// `[3, h, w]` input of a network that takes images of any size, channel by channel, and its shape.
+///
+/// # Panics
+/// When the image has no pixels.
+pub fn preprocess_scaled(image: &RgbImage, spec: &ScaledPreprocess) -> (Vec<f32>, [usize; 3]) {
+    assert!(image.width() > 0 && image.height() > 0, "the image has no pixels");
+    let (width, height) = spec.size(image.width(), image.height());
+    let image = resample(image, (width, height), 0..width, 0..height, spec.filter);
+    let mut input = Vec::with_capacity(3 * width as usize * height as usize);
+    for channel in 0..3 {
+        let values = normalised(spec.mean[channel], spec.std[channel]);
+        input.extend(image.pixels().map(|pixel| values[usize::from(pixel[channel])]));
+    }
+    (input, [3, height as usize, width as usize])
+}
+
+/// What each value of a channel becomes, by the same three roundings that torchvision's f32 tensors go through: /255,
+/// −mean, /std.
+fn normalised(mean: f32, std: f32) -> [f32; 256] {
+    std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std)
 }
 
 /// Width and height after the resize. The longer side is rounded down, as torchvision does.

@@ -11,6 +11,7 @@ pub mod diffusion;
 mod error;
 pub mod extract;
 pub mod generate;
+pub mod grounding;
 mod inference;
 mod kernels;
 pub mod network;

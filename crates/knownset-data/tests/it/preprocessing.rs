@@ -2,8 +2,8 @@
 
 use fs_err as fs;
 use image::RgbImage;
-use knownset_core::{Filter, Preprocess, Resize};
-use knownset_data::preprocess;
+use knownset_core::{Filter, Preprocess, Resize, ScaledPreprocess};
+use knownset_data::{preprocess, preprocess_scaled};
 use serde_json::Value;
 
 use crate::golden;
@@ -87,4 +87,42 @@ fn centre_crops_round_and_pad_as_torchvision() {
         let middle: Vec<u8> = middle.iter().map(|value| (value * 255.0).round() as u8).collect();
         assert_eq!(middle, expected, "{length} cropped to {size}");
     }
+}
+
+#[test]
+fn images_are_resized_within_bounds_as_transformers_does() {
+    let golden_file: Value = serde_json::from_slice(&fs::read(golden("scaled.json")).unwrap()).unwrap();
+    let spec = |shortest: &Value, longest: &Value| ScaledPreprocess {
+        shortest: number(shortest),
+        longest: number(longest),
+        filter: Filter::Bilinear,
+        mean: Preprocess::IMAGENET_MEAN,
+        std: Preprocess::IMAGENET_STD,
+    };
+    for size in golden_file["sizes"].as_array().unwrap() {
+        let got = spec(&size[2], &size[3]).size(number(&size[0]), number(&size[1]));
+        assert_eq!(got, (number(&size[4]), number(&size[5])), "{size}");
+    }
+    for case in golden_file["cases"].as_array().unwrap() {
+        let raw = fs::read(golden(case["input"].as_str().unwrap())).unwrap();
+        let image = RgbImage::from_raw(number(&case["width"]), number(&case["height"]), raw).unwrap();
+        let (input, shape) = preprocess_scaled(&image, &spec(&case["shortest"], &case["longest"]));
+        let name = format!("{}x{} of {}", case["shortest"], case["longest"], case["input"]);
+        assert_eq!(shape.to_vec(), serde_json::from_value::<Vec<usize>>(case["shape"].clone()).unwrap(), "{name}");
+        assert_eq!(input.len(), shape.iter().product::<usize>(), "{name}");
+        let pinned = |key: &str| -> Vec<f64> { serde_json::from_value(case[key].clone()).unwrap() };
+        let rows: Vec<f64> = input.chunks(shape[2]).map(|row| row.iter().map(|&x| f64::from(x)).sum()).collect();
+        let near = |ours: &[f64], theirs: &[f64]| ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-4);
+        let ends: Vec<f64> = input.iter().map(|&x| f64::from(x)).collect();
+        assert!(near(&ends[..8], &pinned("first")) && near(&ends[ends.len() - 8..], &pinned("last")), "{name}");
+        assert_eq!(rows.len(), pinned("rows").len(), "{name}");
+        assert!(near(&rows, &pinned("rows")), "{name}");
+    }
+}
+
+#[test]
+fn no_side_vanishes() {
+    let spec =
+        ScaledPreprocess { shortest: 32, longest: 64, filter: Filter::Bilinear, mean: IDENTITY[0], std: IDENTITY[1] };
+    assert_eq!((spec.size(10_000, 1), spec.size(1, 10_000)), ((64, 1), (1, 64)));
 }

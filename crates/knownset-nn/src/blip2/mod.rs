@@ -41,10 +41,6 @@ pub use error::CaptionError;
 /// Most tokens of a caption unless told otherwise, as transformers has it.
 pub const MOST_TOKENS: usize = 20;
 
-/// Names of weights files, the preferred first.
-const FILES: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
-
 /// What a captioner is asked to write.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -99,7 +95,7 @@ impl Captioner {
         let config = Config::read(&Section::open(&path)?)?;
         let preprocess = blip_preprocess(folder, config.spec.vision.image)?;
         let tokenizer = LanguageTokenizer::open(folder)?;
-        let mut weights = checkpoint::weights(folder, &FILES)?;
+        let mut weights = checkpoint::weights(folder, &checkpoint::HUGGING_FACE)?;
         if config.spec.text.tied {
             weights = one_head(weights)?;
         }

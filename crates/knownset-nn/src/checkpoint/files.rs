@@ -6,6 +6,10 @@ use std::path::Path;
 use super::{CheckpointError, Section};
 use crate::weights::Weights;
 
+/// Names of Hugging Face's weights files, the preferred first.
+pub(crate) const HUGGING_FACE: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
 /// Reads the weights of a folder: the first of these files that is there; an index stands for the files it names.
 pub(crate) fn weights(folder: &Path, files: &[&str]) -> Result<Weights, CheckpointError> {
     match files.iter().map(|file| folder.join(file)).find(|path| path.is_file()) {

@@ -2,8 +2,9 @@
 
 mod error;
 mod files;
+mod image;
 mod section;
 
 pub use error::CheckpointError;
-pub(crate) use files::weights;
+pub(crate) use files::{HUGGING_FACE, weights};
 pub(crate) use section::Section;

@@ -77,24 +77,8 @@ pub(crate) const fn usual(size: u32) -> Preprocess {
 }
 
 fn from_hugging_face(section: &Section, processor: Processor) -> Result<Preprocess, CheckpointError> {
-    let filter = match section.size("resample", 3) {
-        Ok(2) => Filter::Bilinear,
-        Ok(3) => Filter::Bicubic,
-        // 0 is no size.
-        Err(_) if section.get("resample").as_u64() == Some(0) => Filter::Nearest,
-        _ => {
-            return Err(
-                section.wrong(format!("resample is {}, only 0, 2 and 3 are supported", section.get("resample")))
-            );
-        }
-    };
-    if !section.flag("do_resize", true)? || !section.flag("do_rescale", true)? {
-        return Err(section.wrong("images are not resized or not rescaled, which is not supported"));
-    }
-    let factor = section.number("rescale_factor", 1.0 / 255.0)?;
-    if (factor * 255.0 - 1.0).abs() > 1e-6 {
-        return Err(section.wrong(format!("rescale_factor is {factor}, only 1/255 is supported")));
-    }
+    let filter = section.filter(Filter::Bicubic)?;
+    section.expect_resized_and_rescaled()?;
     let (size, square) = match section.get("size") {
         Value::Object(_) => {
             let size = section.object(&["size"]);
@@ -131,7 +115,7 @@ fn from_hugging_face(section: &Section, processor: Processor) -> Result<Preproce
     }
     let resize = if square { Resize::Exact { size, filter } } else { Resize::Shorter { size, filter } };
     let (mean, std) = if section.flag("do_normalize", true)? {
-        (section.channels("image_mean", MEAN)?, section.deviations("image_std")?)
+        (section.channels("image_mean", MEAN)?, section.deviations("image_std", DEVIATION)?)
     } else {
         ([0.0; 3], [1.0; 3])
     };
@@ -158,39 +142,5 @@ fn from_open_clip(section: &Section, side: usize) -> Result<Preprocess, Checkpoi
         Value::String(name) if name == "squash" => Resize::Exact { size, filter },
         other => return Err(section.wrong(format!("resize_mode is {other}, only shortest and squash are supported"))),
     };
-    Ok(Preprocess { resize, size, mean: section.channels("mean", MEAN)?, std: section.deviations("std")? })
-}
-
-impl Section {
-    fn pixels(&self, key: &str) -> Result<u32, CheckpointError> {
-        self.pixel_count(key, self.get(key))
-    }
-
-    fn pixel_count(&self, key: &str, value: &Value) -> Result<u32, CheckpointError> {
-        let pixels = value.as_u64().filter(|pixels| (1..=8192).contains(pixels));
-        pixels
-            .map(|pixels| pixels as u32)
-            .ok_or_else(|| self.wrong(format!("{key} is {value}, expected 1 to 8192 pixels")))
-    }
-
-    fn channels(&self, key: &str, default: [f32; 3]) -> Result<[f32; 3], CheckpointError> {
-        if self.get(key).is_null() {
-            return Ok(default);
-        }
-        let numbers =
-            self.get(key).as_array().map(|numbers| numbers.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
-        match numbers.as_deref() {
-            Some(&[red, green, blue]) => Ok([red as f32, green as f32, blue as f32]),
-            _ => Err(self.wrong(format!("{key} is {}, expected three numbers", self.get(key)))),
-        }
-    }
-
-    fn deviations(&self, key: &str) -> Result<[f32; 3], CheckpointError> {
-        let deviations = self.channels(key, DEVIATION)?;
-        if deviations.iter().all(|&deviation| deviation > 0.0) {
-            Ok(deviations)
-        } else {
-            Err(self.wrong(format!("{key} is {deviations:?}, expected numbers above 0")))
-        }
-    }
+    Ok(Preprocess { resize, size, mean: section.channels("mean", MEAN)?, std: section.deviations("std", DEVIATION)? })
 }

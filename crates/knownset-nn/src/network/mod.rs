@@ -8,6 +8,7 @@ mod clip;
 mod conv_norm;
 mod convnet;
 mod diffusion;
+mod grounding;
 mod init;
 mod operations;
 mod opt;
@@ -23,6 +24,9 @@ pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
 pub use convnet::ConvNet;
 pub use diffusion::{Autoencoder, AutoencoderSpec, UNet, UNetLevel, UNetSpec};
+pub use grounding::{
+    BertSpec, Cells, Decoded, Encoded, GROUPS, GroundingDino, GroundingSpec, Prompt, StackSpec, StageSpec, SwinSpec,
+};
 pub use init::{Init, Rule, initialise, initialise_with};
 pub use opt::{Opt, OptSpec, Past};
 pub use parameters::{Mismatch, Named, load, load_beside_parts, load_owned, shapes, to_weights};

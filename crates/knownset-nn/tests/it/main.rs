@@ -7,6 +7,7 @@ mod blip2;
 mod clip;
 mod diffusion;
 mod diffusion_folders;
+mod grounding;
 mod hashed;
 mod layers;
 mod opt;

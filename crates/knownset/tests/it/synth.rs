@@ -121,6 +121,32 @@ fn captions_go_on_behind_the_last_whole_line() {
 }
 
 #[test]
+fn boxes_lie_about_where_the_image_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 1)));
+    let (weights, out) = (golden("grounding/swin-t"), folder.path().join("boxes.jsonl"));
+    let boxes = |more: &[&str]| {
+        let usual = ["synth", "boxes", "--weights", text(&weights), "--data", &data, "--out", text(&out)];
+        run(folder.path(), &[&usual[..], more].concat())
+    };
+    boxes(&["--prompt", "a cat .", "--box-threshold", "2"]).refused(&["threshold is 2"]);
+    fs_err::remove_file(&out).unwrap();
+    assert_eq!(boxes(&["--prompt", "a cat .", "--box-threshold", "0", "--json"]).json()["n"], 4);
+    for line in lines(&out) {
+        let list = |key: &str| line[key].as_array().unwrap().clone();
+        let (found, scores) = (list("boxes"), list("scores"));
+        assert!(!found.is_empty() && found.len() == scores.len() && found.len() == list("phrases").len());
+        assert!(scores.iter().all(|score| (0.0..=1.0).contains(&score.as_f64().unwrap())));
+        for corners in found {
+            let at = |index: usize| corners[index].as_f64().unwrap();
+            assert!(at(0) < at(2) && at(1) < at(3), "{corners}");
+            // Widths are shares of the image's 32 pixels.
+            assert!(at(2) - at(0) <= 32.0 && at(3) - at(1) <= 32.0, "{corners}");
+        }
+    }
+}
+
+#[test]
 fn a_broken_checkpoint_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 1)));

@@ -1,5 +1,6 @@
 //! `knownset synth`: images that nobody took, stage by stage; each network is reachable alone.
 
+mod boxes;
 mod captions;
 mod image;
 mod lines;
@@ -11,7 +12,7 @@ use crate::printer::Printer;
 pub(super) fn run(args: &Synth, printer: Printer) -> anyhow::Result<Status> {
     match &args.stage {
         Stage::Captions(args) => captions::run(args, printer),
-        Stage::Boxes(_) => todo!(),
+        Stage::Boxes(args) => boxes::run(args, printer),
         Stage::Image(args) => image::run(args, printer),
     }
 }
