@@ -144,13 +144,11 @@ impl Captioner {
 
     /// The word vectors `[1, T, w]` of the start token and the prompt.
     fn prompt(&self, prompt: &str) -> Result<Tensor<3>, CaptionError> {
-        let mut ids = vec![self.config.start];
-        ids.extend(self.tokenizer.encode(prompt)?);
-        if let Some(placeholder) = self.config.placeholder
-            && ids.contains(&placeholder)
-        {
+        let words = self.tokenizer.encode(prompt)?;
+        if self.config.placeholder.is_some_and(|placeholder| words.contains(&placeholder)) {
             return Err(CaptionError::Placeholder { prompt: prompt.to_owned() });
         }
+        let ids: Vec<u32> = std::iter::once(self.config.start).chain(words).collect();
         let vocabulary = self.config.spec.text.vocabulary;
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
             return Err(TokenizerError::UnknownToken { id, vocabulary }.into());
