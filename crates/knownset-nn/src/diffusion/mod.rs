@@ -50,7 +50,7 @@ pub use text::TextEncoder;
 pub enum Precision {
     /// f32.
     Full,
-    /// f16: half the memory, for a GPU. Normalisations and attention weights are f32 all the same.
+    /// f16: half the memory, for a GPU. Normalisations are f32 all the same.
     Half,
 }
 
