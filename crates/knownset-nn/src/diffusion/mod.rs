@@ -50,13 +50,18 @@ pub use text::TextEncoder;
 pub enum Precision {
     /// f32.
     Full,
-    /// f16: half the memory, for a GPU. Normalisations and attention weights are f32 all the same.
+    /// f16: half the memory, for a GPU. Normalisations are f32 all the same.
     Half,
 }
 
 /// A diffusion model with what it takes to draw images.
 ///
 /// An image has the same bits whatever else is drawn with it, and on any number of threads.
+///
+/// Memory on the processor with networks of Stable Diffusion 1.x's size, f32, for one guided image of 512 pixels: the
+/// weights of UNet and autoencoder, 3.77 GB; 0.34 GB on top of them in the UNet, 1.12 GB in the decoder, however many
+/// images are drawn (measured by the example `stable_diffusion_size`). Its text encoder has 0.49 GB of weights. Opening
+/// takes the largest weights file in memory beside its values in f32.
 pub struct Pipeline {
     text: Option<TextEncoder>,
     unet: UNet,

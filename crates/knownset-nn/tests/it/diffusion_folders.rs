@@ -90,7 +90,7 @@ fn names_of_released_files_are_understood() {
         *c = json!({
             "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3,
             "max_position_embeddings": 16, "vocab_size": 814,
-        })
+        });
     });
     assert_eq!(read(), before);
 }

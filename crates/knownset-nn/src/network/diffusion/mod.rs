@@ -1,7 +1,7 @@
 //! The networks of latent diffusion (Rombach et al. 2022, <https://arxiv.org/abs/2112.10752>) as diffusers lays them out:
 //! the UNet that tells noise from image, and the autoencoder between images and latents.
 //!
-//! Both compute in the precision of their weights; normalisations and attention weights are f32 at least.
+//! Both compute in the precision of their weights, but for normalisations, which are f32 at least.
 
 mod attention;
 mod autoencoder;
