@@ -17,14 +17,13 @@ pub(super) type Projection = (Conv2d, GroupNorm);
 pub(super) fn projections(spec: &GroundingSpec, device: &Device) -> Vec<Projection> {
     let channels = spec.swin.outputs();
     let project = |level: usize| {
-        let convolution = match channels.get(level) {
-            Some(&inputs) => Conv2dConfig::new([inputs, spec.width], [1, 1]),
-            None => {
-                let inputs = if level == channels.len() { channels.last().copied() } else { None };
-                Conv2dConfig::new([inputs.unwrap_or(spec.width), spec.width], [3, 3])
-                    .with_stride([2, 2])
-                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-            }
+        let convolution = if let Some(&inputs) = channels.get(level) {
+            Conv2dConfig::new([inputs, spec.width], [1, 1])
+        } else {
+            let inputs = if level == channels.len() { channels.last().copied() } else { None };
+            Conv2dConfig::new([inputs.unwrap_or(spec.width), spec.width], [3, 3])
+                .with_stride([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         };
         (convolution.init(device), GroupNormConfig::new(GROUPS, spec.width).init(device))
     };

@@ -53,13 +53,14 @@ impl SwinSpec {
 }
 
 #[derive(Module, Debug)]
-struct PatchEmbeddings {
+struct Patches {
     projection: Conv2d,
 }
 
 #[derive(Module, Debug)]
+#[expect(clippy::struct_field_names, reason = "the checkpoints' names")]
 struct Embeddings {
-    patch_embeddings: PatchEmbeddings,
+    patch_embeddings: Patches,
     norm: LayerNorm,
     patch: usize,
 }
@@ -146,7 +147,7 @@ impl Swin {
         };
         Self {
             embeddings: Embeddings {
-                patch_embeddings: PatchEmbeddings {
+                patch_embeddings: Patches {
                     projection: Conv2dConfig::new([3, spec.width], patch).with_stride(patch).init(device),
                 },
                 norm: LayerNormConfig::new(spec.width).init(device),
