@@ -114,7 +114,6 @@ fn ordered<T: Clone>(shape: &[usize], fortran: bool, values: Vec<T>) -> Result<A
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use ndarray::{Array1, Array3};
 

@@ -86,33 +86,34 @@ impl Compute {
             return Ok(Device::flex());
         }
         let name = self.name();
-        let found = self.found().ok_or(ComputeError::NotBuilt { name })?;
+        let found = found(self.kind).ok_or(ComputeError::NotBuilt { name })?;
         let count = found.len();
         let device = found.into_iter().nth(self.index);
         device.ok_or(ComputeError::NotThere { name, index: self.index, found: count })
     }
+}
 
-    /// All devices of this kind; nothing if this program was built without it.
-    fn found(self) -> Option<Vec<Device>> {
-        #[cfg(any(feature = "vulkan", feature = "metal", feature = "wgpu", feature = "cuda"))]
-        {
-            use burn::tensor::DeviceType;
-            let kind = match self.kind {
-                #[cfg(feature = "vulkan")]
-                Kind::Vulkan => DeviceType::Vulkan,
-                #[cfg(feature = "metal")]
-                Kind::Metal => DeviceType::Metal,
-                #[cfg(feature = "wgpu")]
-                Kind::Wgpu => DeviceType::Wgpu,
-                #[cfg(feature = "cuda")]
-                Kind::Cuda => DeviceType::Cuda,
-                _ => return None,
-            };
-            Some(Device::enumerate(kind).into_vec())
-        }
-        #[cfg(not(any(feature = "vulkan", feature = "metal", feature = "wgpu", feature = "cuda")))]
-        None
-    }
+/// All devices of a kind; nothing if this program was built without it.
+#[cfg(any(feature = "vulkan", feature = "metal", feature = "wgpu", feature = "cuda"))]
+fn found(kind: Kind) -> Option<Vec<Device>> {
+    use burn::tensor::DeviceType;
+    let kind = match kind {
+        #[cfg(feature = "vulkan")]
+        Kind::Vulkan => DeviceType::Vulkan,
+        #[cfg(feature = "metal")]
+        Kind::Metal => DeviceType::Metal,
+        #[cfg(feature = "wgpu")]
+        Kind::Wgpu => DeviceType::Wgpu,
+        #[cfg(feature = "cuda")]
+        Kind::Cuda => DeviceType::Cuda,
+        _ => return None,
+    };
+    Some(Device::enumerate(kind).into_vec())
+}
+
+#[cfg(not(any(feature = "vulkan", feature = "metal", feature = "wgpu", feature = "cuda")))]
+fn found(_: Kind) -> Option<Vec<Device>> {
+    None
 }
 
 impl FromStr for Compute {
@@ -142,7 +143,6 @@ impl fmt::Display for Compute {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

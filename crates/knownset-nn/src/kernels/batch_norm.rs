@@ -58,7 +58,9 @@ pub(crate) fn moments(values: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
             Arch::new().dispatch(|| {
                 let (pixels, lanes) = ((values.len() / channels) as f32, lanes(values));
                 let [mut mean] = sums(values.len(), channels, |_, index| [lanes[index]]);
-                mean.iter_mut().for_each(|mean| *mean /= pixels);
+                for mean in &mut mean {
+                    *mean /= pixels;
+                }
                 let means = self::lanes(&mean);
                 let [squares] = sums(values.len(), channels, |panel, index| {
                     let (values, means) = (&lanes[index], &means[panel]);

@@ -120,7 +120,6 @@ fn rounded(sum: u32) -> u8 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use knownset_nn::Weights;
 

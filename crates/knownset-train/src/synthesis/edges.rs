@@ -110,7 +110,6 @@ fn percentile(values: &Array1<f64>, percent: f64) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use ndarray::{Array2, array};
 
