@@ -73,7 +73,9 @@ pub fn blurred(image: &Pixels, boxes: &[[f32; 4]]) -> Result<Pixels, Rejected> {
         inside.push([x0, y0, x1, y1]);
     }
     let mut result = image.clone();
-    inside.into_iter().for_each(|corners| blur(&mut result, corners));
+    for corners in inside {
+        blur(&mut result, corners);
+    }
     Ok(result)
 }
 

@@ -81,7 +81,7 @@ pub fn edges(texts: ArrayView2<'_, f32>, nearness: Nearness, percent: f64) -> Re
         return Err(EdgeError::NotFinite { row });
     }
     let texts = texts.mapv(f64::from);
-    let mean = texts.mean_axis(Axis(0)).expect("at least two rows");
+    let mean = texts.sum_axis(Axis(0)) / count as f64;
     let near: Array1<f64> = match nearness {
         Nearness::Mahalanobis => {
             let centred = &texts - &mean;
