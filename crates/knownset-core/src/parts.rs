@@ -33,8 +33,10 @@ pub const RTS_BIAS: &str = "rts.bias";
 pub const ROTATION_WEIGHT: &str = "rotation.weight";
 /// `[1, 4]`: its bias.
 pub const ROTATION_BIAS: &str = "rotation.bias";
-/// `[1, 1]`, `fodfom`: the number of known classes, which is the index of the logit of everything else.
-pub const OUTLIER_CLASS: &str = "outlier-class";
+/// `[1, d]`, `fodfom`: weight of the logit of everything else, the class behind the K known ones.
+pub const OUTLIER_WEIGHT: &str = "outlier.weight";
+/// `[1, 1]`: its bias.
+pub const OUTLIER_BIAS: &str = "outlier.bias";
 /// `[K, d]`, `tagood`: the centres of the classes.
 pub const CENTRES: &str = "centres";
 /// `[1, 1]`, `tagood`: into how many equal groups the dimensions are split.
@@ -68,7 +70,7 @@ mod tests {
     fn three() -> Features {
         Features {
             logits: Some(Array2::zeros((3, 2))),
-            parts: BTreeMap::from([(OUTLIER_CLASS.into(), array![[1.0]])]),
+            parts: BTreeMap::from([(OUTLIER_BIAS.into(), array![[1.0]])]),
             rotations: Some(Array3::from_shape_fn((3, 4, 4), |(row, turn, class)| {
                 (row * 16 + turn * 4 + class) as f32
             })),

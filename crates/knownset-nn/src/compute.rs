@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 
+use crate::precision::Precision;
+
 /// A kind of device, and which one of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compute {
@@ -55,6 +57,18 @@ pub enum ComputeError {
     NotBuilt {
         /// The kind.
         name: &'static str,
+    },
+    /// No such precision.
+    #[error("there is no precision {name:?}; there are f32, f16, bf16")]
+    UnknownPrecision {
+        /// What was asked for.
+        name: String,
+    },
+    /// A device that does not compute in it.
+    #[error("this device does not compute in {precision}; use f32")]
+    Precision {
+        /// What was asked for.
+        precision: Precision,
     },
     /// Fewer devices than that.
     #[error("there is no device {name}:{index}; {found} of this kind were found")]

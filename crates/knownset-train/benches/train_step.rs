@@ -70,6 +70,7 @@ fn rate(name: &str) -> f64 {
         keep: Keep::Last,
         seed: 0,
         compute: knownset_nn::Compute::default(),
+        precision: knownset_nn::Precision::F32,
         out: out.path(),
         resume: false,
     };

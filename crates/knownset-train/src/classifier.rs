@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_nn::network::{Trunk, initialise_with};
-use knownset_nn::{BackboneEntry, Weights};
+use knownset_nn::{BackboneEntry, Precision, Weights};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
@@ -69,7 +69,8 @@ impl<R: Recipe> Teach for R {
         training: &Training<'_>,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let run = Run { task: *task, recipe: self, sio, name, seed: training.seed, batch: training.batch };
+        let &Training { seed, batch, precision, .. } = training;
+        let run = Run { task: *task, recipe: self, sio, name, seed, batch, precision };
         run.check()?;
         training.run(&run, watch)
     }
@@ -83,6 +84,7 @@ struct Run<'a, R> {
     name: &'a str,
     seed: u64,
     batch: usize,
+    precision: Precision,
 }
 
 /// The pictures of one step from one source.
@@ -110,7 +112,7 @@ impl<R: Recipe> Objective for Run<'_, R> {
         let trunk = Trunk::new(backbone.architecture, self.recipe.outputs(classes), device);
         let trunk = trunk.expect("checked before the run");
         let parts = self.recipe.parts(trunk.width(), classes, device);
-        Network { trunk, parts }
+        Network { trunk, parts, precision: self.precision }
     }
 
     fn initialise(&self, network: Self::Network, seed: u64) -> Self::Network {
@@ -128,6 +130,10 @@ impl<R: Recipe> Objective for Run<'_, R> {
 
     fn spared(&self) -> &'static [&'static str] {
         self.recipe.spared()
+    }
+
+    fn mixes(&self) -> bool {
+        true
     }
 
     fn plan(&self, epoch: usize) -> Vec<Indices> {

@@ -20,6 +20,12 @@ pub enum TrainError {
         /// The recipe.
         recipe: String,
     },
+    /// A precision in which gradients vanish.
+    #[error("gradients in f16 vanish unless losses are scaled; train in bf16")]
+    Underflow,
+    /// Mixed precision for what is no classifier.
+    #[error("only classifiers are trained in mixed precision; leave out --precision")]
+    OnlyF32,
     /// Nothing to train on.
     #[error("there are no labelled training images")]
     Empty,

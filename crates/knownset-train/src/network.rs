@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ModuleDisplay, Param};
 use burn::tensor::Tensor;
+use knownset_nn::Precision;
 use knownset_nn::network::{Named, Trunk};
 
 /// A backbone with a recipe's own parts.
@@ -11,12 +12,15 @@ use knownset_nn::network::{Named, Trunk};
 pub(crate) struct Network<P: Module + ModuleDisplay> {
     pub(crate) trunk: Trunk,
     pub(crate) parts: P,
+    /// What the backbone computes in.
+    #[module(skip)]
+    pub(crate) precision: Precision,
 }
 
 impl<P: Module + ModuleDisplay> Network<P> {
     /// `[n, 3, side, side]` → `[n, d]`.
     pub(crate) fn embed(&self, images: Tensor<4>) -> Tensor<2> {
-        self.trunk.embed(images)
+        self.trunk.embed(images.cast(self.precision.float()))
     }
 }
 

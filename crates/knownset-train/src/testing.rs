@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_nn::network::{
     BlockKind, Init, ResNetNames, ResNetSpec, Rule, Shortcut, Stem, Trunk, initialise_with, load, to_weights,
 };
-use knownset_nn::{Architecture, HostTensor, Weights};
+use knownset_nn::{Architecture, HostTensor, Precision, Weights};
 
 use crate::augment::stream;
 use crate::network::Network;
@@ -138,10 +138,12 @@ pub(crate) fn network<R: Recipe>(recipe: &R) -> Network<R::Parts> {
     let device = Device::flex().autodiff();
     let trunk = Trunk::new(TINY, recipe.outputs(CLASSES), &device).unwrap();
     let parts = recipe.parts(trunk.width(), CLASSES, &device);
-    initialise_with(Network { trunk, parts }, 1, |name, shape| match recipe.init(name, shape) {
-        Rule::ByShape if name.ends_with("running_var") => constant(0.5),
-        Rule::ByShape => Rule::Set(Init::Normal(0.3)),
-        set @ Rule::Set(_) => set,
+    initialise_with(Network { trunk, parts, precision: Precision::F32 }, 1, |name, shape| {
+        match recipe.init(name, shape) {
+            Rule::ByShape if name.ends_with("running_var") => constant(0.5),
+            Rule::ByShape => Rule::Set(Init::Normal(0.3)),
+            set @ Rule::Set(_) => set,
+        }
     })
 }
 

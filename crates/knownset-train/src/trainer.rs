@@ -11,7 +11,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use knownset_core::write_atomically;
 use knownset_nn::network::{Named, load, to_weights};
-use knownset_nn::{Compute, Weights};
+use knownset_nn::{Compute, Precision, Weights};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Progress, State, number_parameters};
@@ -44,6 +44,10 @@ pub(crate) trait Objective: Sync {
     /// Parts of the names of parameters that weight decay spares.
     fn spared(&self) -> &'static [&'static str] {
         &[]
+    }
+    /// Whether its network computes in [`Training::precision`].
+    fn mixes(&self) -> bool {
+        false
     }
     /// The steps of an epoch.
     fn plan(&self, epoch: usize) -> Vec<Self::Indices>;
@@ -86,6 +90,8 @@ pub struct Training<'a> {
     pub seed: u64,
     /// Where the network is; the same device gives the same bits again, another one others.
     pub compute: Compute,
+    /// What the backbone of a classifier computes in; parameters, normalisations and losses are f32 all the same.
+    pub precision: Precision,
     /// Where checkpoint, log and weights go.
     pub out: &'a Path,
     /// Whether to go on from the checkpoint there.
@@ -163,6 +169,11 @@ impl Training<'_> {
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
         let device = self.compute.device()?;
+        match self.precision.on(&device)? {
+            Precision::F16 => return Err(TrainError::Underflow),
+            Precision::Bf16 if !objective.mixes() => return Err(TrainError::OnlyF32),
+            _ => {}
+        }
         let checkpoint = Checkpoint::in_folder(self.out);
         let recording = device.clone().autodiff();
         let (mut run, mut progress) = self.start(objective, &recording, &checkpoint)?;
@@ -213,6 +224,7 @@ impl Training<'_> {
             "objective": objective.settings(), "data": self.fingerprint, "epochs": self.epochs, "batch": self.batch,
             "accumulate": self.accumulate, "optimiser": self.optimiser, "schedule": self.schedule, "clip": self.clip,
             "ema": self.ema, "keep": self.keep, "seed": self.seed, "device": self.compute.to_string(),
+            "precision": self.precision.to_string(),
         })
     }
 

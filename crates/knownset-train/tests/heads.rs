@@ -72,6 +72,7 @@ fn run(recipe: &str, out: &Path, resume: bool, stop_after: usize) -> Result<Trai
         keep: Keep::Last,
         seed: 3,
         compute: knownset_nn::Compute::default(),
+        precision: knownset_nn::Precision::F32,
         out,
         resume,
     };

@@ -116,6 +116,7 @@ fn train(recipe: &str, out: &Path, resume: bool, stop_after: usize) -> Result<Tr
         keep: Keep::Last,
         seed: 7,
         compute: knownset_nn::Compute::default(),
+        precision: knownset_nn::Precision::F32,
         out,
         resume,
     };

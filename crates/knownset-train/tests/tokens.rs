@@ -62,6 +62,7 @@ impl<'a> Job<'a> {
             keep: Keep::Last,
             seed: 5,
             compute: knownset_nn::Compute::default(),
+            precision: knownset_nn::Precision::F32,
             out: self.out,
             resume: self.resume,
         };

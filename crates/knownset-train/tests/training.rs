@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use knownset_core::{Filter, Preprocess, Resize};
 use knownset_nn::network::{ClipSpec, TowerSpec};
-use knownset_nn::{Weights, find};
+use knownset_nn::{Precision, Weights, find};
 use knownset_train::{
     Augment, Captioned, Chosen, Classification, Contrastive, Curve, Decays, Event, Keep, Labelled, Optimiser, Pictures,
     Schedule, TrainError, Trained, Training,
@@ -72,6 +72,7 @@ fn training(out: &Path, resume: bool) -> Training<'_> {
         keep: Keep::Last,
         seed: 3,
         compute: knownset_nn::Compute::default(),
+        precision: Precision::F32,
         out,
         resume,
     }
@@ -145,10 +146,25 @@ fn what_cannot_go_on_is_refused() {
     let few = Toy { len: 2, ..Toy::GOOD };
     let few = Classification { synthetic: Some(&few), ..classification(&data) };
     assert!(matches!(refused("sio:exhaust=error+cross-entropy", few, &next), TrainError::Exhausted { found: 2 }));
+    let halved = Training { precision: Precision::F16, ..training(folder.path(), true) };
+    assert!(matches!(refused("cross-entropy", classification(&data), &halved), TrainError::Underflow));
     let blind = Classification { validation: None, ..classification(&data) };
     let fresh = tempfile::tempdir().unwrap();
     let best = Training { keep: Keep::Best, ..training(fresh.path(), false) };
     assert!(matches!(refused("cross-entropy", blind, &best), TrainError::NoValidation));
+}
+
+#[test]
+fn it_learns_in_mixed_precision() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [exact, mixed] = [Precision::F32, Precision::Bf16].map(|precision| {
+        let out = &folders[usize::from(precision == Precision::Bf16)];
+        run(&Toy::GOOD, &Training { precision, ..training(out.path(), false) }, 99).unwrap()
+    });
+    for (exact, mixed) in exact.epochs.iter().zip(&mixed.epochs) {
+        assert!((exact.loss - mixed.loss).abs() < 0.1 * exact.loss, "{exact:?} {mixed:?}");
+        assert_ne!(exact.loss, mixed.loss, "rounded");
+    }
 }
 
 #[test]
@@ -236,6 +252,8 @@ fn towers_learn_which_text_belongs_and_a_stopped_run_goes_on_to_the_same_bits() 
     assert!(last.loss < 0.8 * first.loss && last.accuracy > first.accuracy, "{:?}", whole.epochs);
 
     assert!(task.train(&towers(parts.path(), false), &mut until(2)).is_err(), "stopped after two epochs");
+    let mixed = Training { precision: Precision::Bf16, ..towers(parts.path(), true) };
+    assert!(matches!(task.train(&mixed, &mut until(99)), Err(TrainError::OnlyF32)));
     let resumed = task.train(&towers(parts.path(), true), &mut until(99)).unwrap();
     let weights = |trained: &Trained| Weights::open(&trained.weights).unwrap().sha256();
     assert_eq!(weights(&resumed), weights(&whole));

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use knownset_core::parts::OUTLIER_CLASS;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
 use knownset_data::{DataError, DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
@@ -21,9 +20,6 @@ use crate::hint::Hint;
 use crate::printer::Printer;
 use crate::results::ImageCounts;
 use crate::towers;
-
-/// Name of the class that a network has for what is none of the others.
-const EVERYTHING_ELSE: &str = "unknown";
 
 /// Set by Ctrl-C; long work looks at it between batches.
 pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
@@ -157,11 +153,7 @@ impl Images {
             labels.fill(UNKNOWN_LABEL);
         }
         let parts = network.backbone.parts();
-        let mut names = self.class_names().to_vec();
-        // A network with a class for everything else has one class more than any dataset names.
-        if parts.get(OUTLIER_CLASS).is_some_and(|class| class.iter().all(|&class| class == names.len() as f32)) {
-            names.push(EVERYTHING_ELSE.to_owned());
-        }
+        let names = self.class_names().to_vec();
         let counts = ImageCounts {
             used: rows.len(),
             truncated: truncated.iter().map(|&row| self.source.id(row).to_owned()).collect(),

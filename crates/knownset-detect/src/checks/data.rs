@@ -40,20 +40,17 @@ impl Noise {
     }
 }
 
-/// The classes' rows, and where `outlier` one more for everything else.
-fn head(spare: usize, outlier: bool) -> Head {
+fn head(spare: usize) -> Head {
     let mut noise = Noise(99);
-    let rows = CLASSES + usize::from(outlier);
-    let weight = Array2::from_shape_fn((rows, CLASSES * OWN + spare), |(class, d)| {
+    let weight = Array2::from_shape_fn((CLASSES, CLASSES * OWN + spare), |(class, d)| {
         let part = match d / OWN {
             own if own == class && own < CLASSES => 1.0,
             other if other < CLASSES => -0.3,
-            _ if class == CLASSES => 0.5,
             _ => 0.0,
         };
         part + 0.02 * noise.bell()
     });
-    Head { weight, bias: Array1::from_iter([0.1, -0.1, 0.05, 0.0, 0.0].into_iter().take(rows)) }
+    Head { weight, bias: Array1::from_vec(vec![0.1, -0.1, 0.05, 0.0]) }
 }
 
 /// What every recipe would have trained beside that head: all of it tells activations of a class from those of none.
@@ -64,7 +61,7 @@ fn trained(head: &Head, spare: usize) -> BTreeMap<String, Array2<f32>> {
         Array2::from_shape_fn((rows, d), |(_, d)| (if d / OWN < CLASSES { known } else { none }) + 0.02 * noise.bell())
     };
     let number = |value: f32| array![[value]];
-    let (confidence, variances) = (layer(1, 0.5, -0.5), layer(3, -0.2, 0.2));
+    let (confidence, variances, outlier) = (layer(1, 0.5, -0.5), layer(3, -0.2, 0.2), layer(1, -0.3, 0.5));
     let (own, mut second) = (texts(CLASSES, spare, 31, Some), head.weight.clone());
     for ((class, d), weight) in second.indexed_iter_mut() {
         *weight += if d / OWN < CLASSES { 0.0 } else { [0.5, -0.5][class % 2] };
@@ -82,7 +79,8 @@ fn trained(head: &Head, spare: usize) -> BTreeMap<String, Array2<f32>> {
         (parts::T2FNORM_TAU, number(0.1)),
         (parts::RTS_WEIGHT, variances),
         (parts::RTS_BIAS, array![[0.1, 0.0, -0.1]]),
-        (parts::OUTLIER_CLASS, number(CLASSES as f32)),
+        (parts::OUTLIER_WEIGHT, outlier),
+        (parts::OUTLIER_BIAS, number(0.0)),
         (parts::CENTRES, centres),
         (parts::GROUPS, number(GROUPS as f32)),
     ];
@@ -139,16 +137,14 @@ fn patches(embedding: &Array2<f32>, seed: u64) -> Array3<f32> {
     })
 }
 
-/// n rows of d = 16 + spare activations; `level(class, d, bell)` before the rectifier. There is a logit for everything
-/// else where the detector reads one, and then no words, which know of none.
-fn features(chosen: &Chosen, n: usize, spare: usize, seed: u64, level: impl Fn(usize, usize, f32) -> f32) -> Features {
-    let outlier = chosen.entry().info.needs.parts.contains(&parts::OUTLIER_CLASS);
+/// n rows of d = 16 + spare activations; `level(class, d, bell)` before the rectifier.
+fn features(n: usize, spare: usize, seed: u64, level: impl Fn(usize, usize, f32) -> f32) -> Features {
     let mut noise = Noise(seed);
     let labels = Array1::from_shape_fn(n, |row| (row % CLASSES) as i64);
     let embedding = Array2::from_shape_fn((n, CLASSES * OWN + spare), |(row, d)| {
         level(row % CLASSES, d / OWN, noise.bell()).max(0.0)
     });
-    let head = head(spare, outlier);
+    let head = head(spare);
     let logits = embedding.dot(&head.weight.t()) + &head.bias;
     Features {
         labels: Some(labels),
@@ -158,14 +154,14 @@ fn features(chosen: &Chosen, n: usize, spare: usize, seed: u64, level: impl Fn(u
         embedding: Some(embedding),
         parts: trained(&head, spare),
         head: Some(head),
-        prompts: if outlier { BTreeMap::new() } else { prompts(spare) },
+        prompts: prompts(spare),
         ..Features::default()
     }
 }
 
 /// Images of the known classes, a few of them misclassified.
-pub(super) fn known(chosen: &Chosen, n: usize, spare: usize, seed: u64) -> Features {
-    features(chosen, n, spare, seed, |class, group, bell| match group {
+pub(super) fn known(n: usize, spare: usize, seed: u64) -> Features {
+    features(n, spare, seed, |class, group, bell| match group {
         own if own == class => 1.5 + bell,
         other if other < CLASSES => 0.2 + 0.5 * bell,
         _ => 0.2 * bell,
@@ -173,18 +169,18 @@ pub(super) fn known(chosen: &Chosen, n: usize, spare: usize, seed: u64) -> Featu
 }
 
 /// Images of nothing known: the activations that belong to no class respond, the others hardly.
-pub(super) fn far(chosen: &Chosen, n: usize, seed: u64) -> Features {
-    features(chosen, n, SPARE, seed, |_, group, bell| if group < CLASSES { 0.1 * bell } else { 2.0 + bell })
+pub(super) fn far(n: usize, seed: u64) -> Features {
+    features(n, SPARE, seed, |_, group, bell| if group < CLASSES { 0.1 * bell } else { 2.0 + bell })
 }
 
 /// The training features of most checks.
-pub(super) fn train(chosen: &Chosen) -> Features {
-    known(chosen, 240, SPARE, 1)
+pub(super) fn train() -> Features {
+    known(240, SPARE, 1)
 }
 
 /// The features to score of most checks: in- and out-of-distribution, more than one block of them.
-pub(super) fn test(chosen: &Chosen) -> Features {
-    let (near, far) = (known(chosen, 200, SPARE, 2), far(chosen, 100, 3));
+pub(super) fn test() -> Features {
+    let (near, far) = (known(200, SPARE, 2), far(100, 3));
     Features {
         logits: join(near.logits.as_ref(), far.logits.as_ref()),
         embedding: join(near.embedding.as_ref(), far.embedding.as_ref()),
@@ -194,34 +190,26 @@ pub(super) fn test(chosen: &Chosen) -> Features {
     }
 }
 
-/// The same features of the classes of `order` alone, in that order; a logit for everything else stays the last. Labels
-/// are left to the caller.
+/// The same features of the classes of `order` alone, in that order. Labels are left to the caller.
 pub(super) fn with_classes(features: Features, order: &[usize]) -> Features {
     let rounds = |rounds: usize| -> Vec<usize> {
         (0..rounds).flat_map(|round| order.iter().map(move |class| round * CLASSES + class)).collect()
     };
-    let logits: Vec<usize> =
-        order.iter().copied().chain(features.logits.iter().flat_map(|logits| CLASSES..logits.ncols())).collect();
-    let head = |rows: usize| logits.iter().copied().filter(|&row| row < rows).collect::<Vec<_>>();
     let word = |(name, rows): (String, Array2<f32>)| match name.as_str() {
         p::CLASSES | p::DENIALS => (name, rows.select(Axis(0), &rounds(1))),
         p::SHUFFLED | p::NEGATED => (name, rows.select(Axis(0), &rounds(ROUNDS))),
         _ => (name, rows),
     };
     let part = |(name, part): (String, Array2<f32>)| match name.as_str() {
-        parts::SECOND_WEIGHT => (name, part.select(Axis(0), &head(part.nrows()))),
-        parts::SECOND_BIAS => (name, part.select(Axis(1), &head(part.ncols()))),
-        parts::GODIN_WEIGHT | parts::CENTRES => (name, part.select(Axis(0), order)),
-        parts::ENERGY_WEIGHT | parts::GODIN_BIAS => (name, part.select(Axis(1), order)),
-        parts::OUTLIER_CLASS => (name, array![[order.len() as f32]]),
+        parts::SECOND_WEIGHT | parts::GODIN_WEIGHT | parts::CENTRES => (name, part.select(Axis(0), order)),
+        parts::SECOND_BIAS | parts::ENERGY_WEIGHT | parts::GODIN_BIAS => (name, part.select(Axis(1), order)),
         _ => (name, part),
     };
     Features {
-        logits: features.logits.map(|array| array.select(Axis(1), &logits)),
-        head: features.head.map(|head| Head {
-            weight: head.weight.select(Axis(0), &logits),
-            bias: head.bias.select(Axis(0), &logits),
-        }),
+        logits: features.logits.map(|array| array.select(Axis(1), order)),
+        head: features
+            .head
+            .map(|head| Head { weight: head.weight.select(Axis(0), order), bias: head.bias.select(Axis(0), order) }),
         prompts: features.prompts.into_iter().map(word).collect(),
         parts: features.parts.into_iter().map(part).collect(),
         ..features
@@ -252,7 +240,7 @@ pub(super) fn score(fitted: &Fitted, features: &Features) -> Result<Vec<f64>, St
 
 /// Fits, and scores the usual rows.
 pub(super) fn fit_and_score(chosen: &Chosen, train: &Features) -> Result<Vec<f64>, String> {
-    score(&fit(chosen, train)?, &test(chosen))
+    score(&fit(chosen, train)?, &test())
 }
 
 /// The first pair that differs in a bit.

@@ -10,8 +10,8 @@ use crate::stream::{Stream, Streamed};
 /// AUROC of fresh in-distribution images against far ones.
 pub(super) fn far_blob(chosen: &Chosen) -> Result<(), String> {
     // Enough images per class that OpenMax's tail of 20 is the tail.
-    let fitted = fit(chosen, &known(chosen, 1600, SPARE, 1))?;
-    let streamed = fitted.score_against(&known(chosen, 60, SPARE, 11), &far(chosen, 60, 12), &Stream::default());
+    let fitted = fit(chosen, &known(1600, SPARE, 1))?;
+    let streamed = fitted.score_against(&known(60, SPARE, 11), &far(60, 12), &Stream::default());
     let Streamed { id: inside, ood: outside, .. } = streamed.map_err(|error| format!("does not score: {error}"))?;
     let above = inside.iter().map(|a| outside.iter().filter(|b| a > *b).count()).sum::<usize>();
     let auroc = above as f64 / (inside.len() * outside.len()) as f64;
@@ -25,13 +25,13 @@ pub(super) fn renumbered_classes(chosen: &Chosen) -> Result<(), String> {
         labels: features.labels.clone().map(|labels| labels.mapv(|label| (label + 1) % CLASSES as i64)),
         ..with_classes(features, &order)
     };
-    let before = score(&fit(chosen, &train(chosen))?, &test(chosen))?;
-    let after = score(&fit(chosen, &renumber(train(chosen)))?, &renumber(test(chosen)))?;
+    let before = score(&fit(chosen, &train())?, &test())?;
+    let after = score(&fit(chosen, &renumber(train()))?, &renumber(test()))?;
     close(&before, &after)
 }
 
 pub(super) fn unknown_rows(chosen: &Chosen) -> Result<(), String> {
-    let (plain, more) = (train(chosen), far(chosen, 20, 13));
+    let (plain, more) = (train(), far(20, 13));
     let labels = plain
         .labels
         .as_ref()
@@ -44,5 +44,5 @@ pub(super) fn unknown_rows(chosen: &Chosen) -> Result<(), String> {
         rotations: join(plain.rotations.as_ref(), more.rotations.as_ref()),
         ..plain.clone()
     };
-    same_bits(&score(&fit(chosen, &plain)?, &test(chosen))?, &score(&fit(chosen, &both)?, &test(chosen))?)
+    same_bits(&score(&fit(chosen, &plain)?, &test())?, &score(&fit(chosen, &both)?, &test())?)
 }

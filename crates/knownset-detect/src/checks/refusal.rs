@@ -27,19 +27,18 @@ fn declared(chosen: &Chosen, features: &Features) -> Features {
 }
 
 pub(super) fn declared_needs(chosen: &Chosen) -> Result<(), String> {
-    let all = score(&fit(chosen, &train(chosen))?, &test(chosen))?;
-    let few = score(&fit(chosen, &declared(chosen, &train(chosen)))?, &declared(chosen, &test(chosen)))?;
+    let all = score(&fit(chosen, &train())?, &test())?;
+    let few = score(&fit(chosen, &declared(chosen, &train()))?, &declared(chosen, &test()))?;
     same_bits(&all, &few)?;
     if chosen.entry().info.needs.prompts.is_empty() {
         return Ok(());
     }
-    let words = Features { prompts: train(chosen).prompts, ..Features::default() };
-    same_bits(&all, &score(&fit(chosen, &words)?, &test(chosen))?)
-        .map_err(|why| format!("fitted on words alone, {why}"))
+    let words = Features { prompts: train().prompts, ..Features::default() };
+    same_bits(&all, &score(&fit(chosen, &words)?, &test())?).map_err(|why| format!("fitted on words alone, {why}"))
 }
 
 pub(super) fn missing_array(chosen: &Chosen) -> Result<(), String> {
-    let (needs, train, test) = (chosen.entry().info.needs, train(chosen), test(chosen));
+    let (needs, train, test) = (chosen.entry().info.needs, train(), test());
     let fitted = fit(chosen, &train)?;
     let without = |array: &str, features: &Features| {
         let mut features = features.clone();
@@ -113,7 +112,7 @@ pub(super) fn missing_array(chosen: &Chosen) -> Result<(), String> {
 /// Parts of no rows, which no detector can use.
 pub(super) fn misshapen_part(chosen: &Chosen) -> Result<(), String> {
     for &part in chosen.entry().info.needs.parts {
-        let mut train = train(chosen);
+        let mut train = train();
         train.parts.insert(part.into(), Array2::zeros((0, 1)));
         let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
         match Fitted::fit(chosen, &input) {
@@ -126,7 +125,7 @@ pub(super) fn misshapen_part(chosen: &Chosen) -> Result<(), String> {
 
 /// Words without a direction, and, where at least one is needed, no words.
 pub(super) fn useless_words(chosen: &Chosen) -> Result<(), String> {
-    let train = train(chosen);
+    let train = train();
     let fit = |prompts: &str, change: &dyn Fn(&mut Array2<f32>)| {
         let mut train = train.clone();
         train.prompts.get_mut(prompts).into_iter().for_each(change);
@@ -153,7 +152,7 @@ pub(super) fn useless_words(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &train(chosen))?;
+    let fitted = fit(chosen, &train())?;
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let spoil = |features: &mut Features| {
             features.logits.iter_mut().for_each(|array| array[(7, 1)] = bad);
@@ -161,7 +160,7 @@ pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
             features.patches.iter_mut().for_each(|array| array[(7, 1, 0)] = bad);
             features.rotations.iter_mut().for_each(|array| array[(7, 1, 0)] = bad);
         };
-        let (mut train, mut test) = (train(chosen), test(chosen));
+        let (mut train, mut test) = (train(), test());
         spoil(&mut train);
         spoil(&mut test);
         match FitInput::new(&train, None) {
@@ -177,7 +176,7 @@ pub(super) fn not_finite(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn wrong_width(chosen: &Chosen) -> Result<(), String> {
-    let (fitted, mut test) = (fit(chosen, &train(chosen))?, test(chosen));
+    let (fitted, mut test) = (fit(chosen, &train())?, test());
     let narrow = |array: Array2<f32>| array.slice_move(ndarray::s![.., 1..]);
     test.logits = test.logits.map(narrow);
     test.embedding = test.embedding.map(narrow);
@@ -205,7 +204,7 @@ pub(super) fn other_origin(chosen: &Chosen) -> Result<(), String> {
         weights: None,
         head: None,
     };
-    let (mut train, mut test) = (train(chosen), test(chosen));
+    let (mut train, mut test) = (train(), test());
     train.origin = Some(origin("one"));
     let fitted = fit(chosen, &train)?;
     score(&fitted, &test)?;
@@ -229,7 +228,7 @@ pub(super) fn unknown_parameter(chosen: &Chosen) -> Result<(), String> {
 pub(super) fn damaged_state(chosen: &Chosen) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let path = folder.path().join("d.safetensors");
-    fit(chosen, &train(chosen))?.save(&path).map_err(|error| error.to_string())?;
+    fit(chosen, &train())?.save(&path).map_err(|error| error.to_string())?;
     let good = DetectorFile::read(&path).map_err(|error| error.to_string())?;
     let load = |file: &DetectorFile| {
         file.write(&path).map_err(|error| error.to_string())?;

@@ -9,7 +9,7 @@ use crate::input::FitInput;
 use crate::registry::Chosen;
 
 pub(super) fn deterministic(chosen: &Chosen) -> Result<(), String> {
-    let (train, test) = (train(chosen), test(chosen));
+    let (train, test) = (train(), test());
     let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
     let fit = || Fitted::fit(chosen, &input).map_err(|error| error.to_string());
     let (first, second) = (fit()?, fit()?);
@@ -20,7 +20,7 @@ pub(super) fn deterministic(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn row_by_row(chosen: &Chosen) -> Result<(), String> {
-    let (fitted, test) = (fit(chosen, &train(chosen))?, test(chosen));
+    let (fitted, test) = (fit(chosen, &train())?, test());
     let all = score(&fitted, &test)?;
     let mut one_by_one = Vec::with_capacity(all.len());
     for row in 0..test.len() {
@@ -30,7 +30,7 @@ pub(super) fn row_by_row(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn permuted_rows(chosen: &Chosen) -> Result<(), String> {
-    let (fitted, test) = (fit(chosen, &train(chosen))?, test(chosen));
+    let (fitted, test) = (fit(chosen, &train())?, test());
     let order: Vec<usize> = (0..test.len()).map(|row| (row * 77 + 5) % test.len()).collect();
     let all = score(&fitted, &test)?;
     let expected: Vec<f64> = order.iter().map(|&row| all[row]).collect();
@@ -49,7 +49,7 @@ pub(super) fn permuted_rows(chosen: &Chosen) -> Result<(), String> {
 pub(super) fn threads(chosen: &Chosen) -> Result<(), String> {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| error.to_string())?;
-        pool.install(|| fit_and_score(chosen, &train(chosen)))
+        pool.install(|| fit_and_score(chosen, &train()))
     };
     let one = run(1)?;
     same_bits(&one, &run(2)?)?;
@@ -59,10 +59,10 @@ pub(super) fn threads(chosen: &Chosen) -> Result<(), String> {
 pub(super) fn through_a_file(chosen: &Chosen) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let (path, again) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
-    let fitted = fit(chosen, &train(chosen))?;
+    let fitted = fit(chosen, &train())?;
     fitted.save(&path).map_err(|error| error.to_string())?;
     let loaded = Fitted::load(&path).map_err(|error| error.to_string())?;
-    same_bits(&score(&fitted, &test(chosen))?, &score(&loaded, &test(chosen))?)?;
+    same_bits(&score(&fitted, &test())?, &score(&loaded, &test())?)?;
     loaded.save(&again).map_err(|error| error.to_string())?;
     let read = |path| fs_err::read(path).map_err(|error| error.to_string());
     if read(&path)? == read(&again)? { Ok(()) } else { Err("a loaded detector is saved as other bytes".into()) }

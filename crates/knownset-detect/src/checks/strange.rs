@@ -8,9 +8,9 @@ use crate::input::FitInput;
 use crate::registry::Chosen;
 
 pub(super) fn few_rows(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &train(chosen))?;
-    score(&fitted, &test(chosen).select(&[]))?;
-    score(&fitted, &test(chosen).select(&[0]))?;
+    let fitted = fit(chosen, &train())?;
+    score(&fitted, &test().select(&[]))?;
+    score(&fitted, &test().select(&[0]))?;
     Ok(())
 }
 
@@ -19,12 +19,12 @@ pub(super) fn one_class(chosen: &Chosen) -> Result<(), String> {
         labels: features.labels.clone().map(|labels| labels.mapv(|_| 0)),
         ..with_classes(features, &[0])
     };
-    score(&fit(chosen, &first(train(chosen)))?, &first(test(chosen)))?;
+    score(&fit(chosen, &first(train()))?, &first(test()))?;
     Ok(())
 }
 
 pub(super) fn one_image_class(chosen: &Chosen) -> Result<(), String> {
-    let train = train(chosen);
+    let train = train();
     let (labels, predictions) = (train.labels.clone().unwrap_or_default(), train.predictions().unwrap_or_default());
     let right = (0..labels.len()).find(|&row| labels[row] == 3 && predictions[row] == 3);
     let rows: Vec<usize> = (0..labels.len()).filter(|&row| labels[row] != 3 || Some(row) == right).collect();
@@ -34,10 +34,10 @@ pub(super) fn one_image_class(chosen: &Chosen) -> Result<(), String> {
 
 /// Either outcome is right, a panic or a score that is not a number is not.
 pub(super) fn one_training_row(chosen: &Chosen) -> Result<(), String> {
-    let train = train(chosen).select(&[0]);
+    let train = train().select(&[0]);
     let input = FitInput::new(&train, None).map_err(|error| error.to_string())?;
     match crate::fitted::Fitted::fit(chosen, &input) {
-        Ok(fitted) => score(&fitted, &test(chosen)).map(|_| ()),
+        Ok(fitted) => score(&fitted, &test()).map(|_| ()),
         Err(error) if error.to_string().is_empty() => Err("refused without a reason".into()),
         Err(_) => Ok(()),
     }
@@ -45,7 +45,7 @@ pub(super) fn one_training_row(chosen: &Chosen) -> Result<(), String> {
 
 pub(super) fn constant_dimension(chosen: &Chosen) -> Result<(), String> {
     for value in [0.0, 1.0] {
-        let mut train = train(chosen);
+        let mut train = train();
         train.embedding.iter_mut().for_each(|embedding| embedding.column_mut(2).fill(value));
         fit_and_score(chosen, &train)?;
     }
@@ -53,21 +53,21 @@ pub(super) fn constant_dimension(chosen: &Chosen) -> Result<(), String> {
 }
 
 pub(super) fn duplicated_rows(chosen: &Chosen) -> Result<(), String> {
-    let train = train(chosen);
+    let train = train();
     let twice: Vec<usize> = (0..train.len()).flat_map(|row| [row, row]).collect();
     fit_and_score(chosen, &train.select(&twice))?;
     Ok(())
 }
 
 pub(super) fn wide(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &known(chosen, 64, 84, 4))?;
-    score(&fitted, &known(chosen, 40, 84, 5))?;
+    let fitted = fit(chosen, &known(64, 84, 4))?;
+    score(&fitted, &known(40, 84, 5))?;
     Ok(())
 }
 
 pub(super) fn not_rectified(chosen: &Chosen) -> Result<(), String> {
-    let fitted = fit(chosen, &train(chosen))?;
-    let mut test = test(chosen);
+    let fitted = fit(chosen, &train())?;
+    let mut test = test();
     if let Some(embedding) = &mut test.embedding {
         let negative = embedding.mapv(|value| -value);
         let zero = Array2::zeros(embedding.dim());
@@ -86,7 +86,7 @@ pub(super) fn not_rectified(chosen: &Chosen) -> Result<(), String> {
     }
     score(&fitted, &test)?;
     // The same kind of rows in training.
-    let mut train = train(chosen);
+    let mut train = train();
     train.embedding.iter_mut().for_each(|embedding| *embedding -= 1.0);
     fit_and_score(chosen, &train)?;
     Ok(())
@@ -99,7 +99,7 @@ pub(super) fn large_logits(chosen: &Chosen) -> Result<(), String> {
             *logits *= 1e4 / largest;
         });
     };
-    let (mut train_large, mut test_large) = (train(chosen), test(chosen));
+    let (mut train_large, mut test_large) = (train(), test());
     enlarge(&mut train_large);
     enlarge(&mut test_large);
     if let Some(logits) = &mut test_large.logits {
@@ -108,7 +108,7 @@ pub(super) fn large_logits(chosen: &Chosen) -> Result<(), String> {
             values[1] = -1e4;
         }
     }
-    for train in [train(chosen), train_large] {
+    for train in [train(), train_large] {
         score(&fit(chosen, &train)?, &test_large)?;
     }
     Ok(())

@@ -61,7 +61,7 @@ pub(crate) static ENTRY: Entry = Entry {
     info: Info {
         name: "ebo",
         title: "Energy",
-        aliases: &["Energy", "EnergyBased"],
+        aliases: &["Energy", "EnergyBased", "kplus1-energy"],
         year: 2020,
         paper: "https://arxiv.org/abs/2010.03759",
         formula: "T log sum_c exp(z_c / T)",

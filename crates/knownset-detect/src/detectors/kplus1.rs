@@ -1,118 +1,88 @@
-//! Scores of a classifier with one class more: everything else.
+//! The ratio of a known class to a class for everything else.
 //!
 //! Chen et al., *FodFoM: Fake Outlier Data by Foundation Models Creates Stronger Visual Out-of-Distribution Detector*, ACM
-//! MM 2024. The recipe `fodfom` trains K known classes and, as the last logit, what is none of them. Scores, as the
-//! authors' `Detection/OOD_score_method` for CIFAR:
+//! MM 2024. The recipe `fodfom` trains K known classes and one more for what is none of them, whose linear layer v · f + a
+//! is kept beside the head. Score, as the authors' `Detection/OOD_score_method` for CIFAR: log(max_c≤K p_c / p_K+1) =
+//! max_c z_c − (v · f + a). Their energy and MaxLogit leave the last logit out: they are `ebo` and `mls` of such a network.
 //!
-//! - `kplus1-msp`: log(max_c≤K p_c / p_K+1) = max_c≤K z_c − z_K+1
-//! - `kplus1-energy`: log Σ_c≤K exp(z_c)
-//! - `kplus1-maxlogit`: max_c≤K z_c
-//!
-//! Deviation: the logarithm of the first ratio, which ranks alike and does not overflow. The authors' ImageNet script
-//! also sums the last logit into the energy, and lowers some scores of OOD sets by a constant; neither is repeated.
+//! Deviation: the logarithm of the ratio, which ranks alike and does not overflow. The authors' ImageNet script also sums
+//! the last logit into the energy, and lowers some scores of OOD sets by a constant; neither is repeated.
 
-use knownset_core::parts::OUTLIER_CLASS;
+use knownset_core::parts::{OUTLIER_BIAS, OUTLIER_WEIGHT};
 use knownset_core::state::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use crate::input::{FitError, FitInput};
-use crate::rows::{log_sum_exp, map_rows, max};
-use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse};
+use crate::linear::Linear;
+use crate::rows::{map_rows, max};
+use crate::spec::{Batch, Entry, Info, Information, Needs, Scorer, Spec, Widths, parse, shaped};
 
-/// From the logits of the known classes and that of everything else.
-type Score = fn(&[f32], f32) -> f64;
-
-const MSP: usize = 0;
-const ENERGY: usize = 1;
-const MAX_LOGIT: usize = 2;
-static SCORES: [Score; 3] = [
-    |known, other| max(known) - f64::from(other),
-    |known, _| log_sum_exp(known.iter().map(|&z| f64::from(z))),
-    |known, _| max(known),
-];
-
-/// One of [`SCORES`], without parameters.
+/// No parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct KPlus1<const SCORE: usize> {}
+pub(crate) struct KPlus1 {}
 
-impl<const SCORE: usize> Spec for KPlus1<SCORE> {
+impl Spec for KPlus1 {
     fn fit(&self, input: &FitInput<'_>) -> Result<Box<dyn Scorer>, FitError> {
-        let (value, logits) = (input.number(OUTLIER_CLASS)?, input.logits()?.ncols());
-        if logits > 1 && value == (logits - 1) as f32 {
-            return Ok(Box::new(KnownAgainstRest { classes: logits - 1, score: SCORES[SCORE] }));
-        }
-        let expected = format!("the index of the last of {logits} logits, with at least one before it");
-        Err(FitError::PartValue { name: OUTLIER_CLASS, value, expected })
+        input.logits()?;
+        Ok(Box::new(Ratio { outlier: Linear::of_parts(input, [OUTLIER_WEIGHT, OUTLIER_BIAS], Some(1))? }))
     }
 
     fn load(&self, state: &State, widths: Widths) -> Result<Box<dyn Scorer>, StateError> {
-        let classes = state.number("classes")?;
-        if widths.logits > 1 && classes == (widths.logits - 1) as f64 {
-            return Ok(Box::new(KnownAgainstRest { classes: widths.logits - 1, score: SCORES[SCORE] }));
-        }
-        let expected = format!("{classes} classes and one more");
-        Err(StateError::Shape { name: "logits".into(), shape: vec![widths.logits], expected })
+        let Linear { weight, bias } = Linear::load(state, widths.embedding)?;
+        Ok(Box::new(Ratio { outlier: Linear { weight, bias: shaped("bias", bias, &[1])? } }))
     }
 }
 
 #[derive(Debug)]
-struct KnownAgainstRest {
-    /// K.
-    classes: usize,
-    score: Score,
+struct Ratio {
+    outlier: Linear,
 }
 
-impl Scorer for KnownAgainstRest {
+impl Scorer for Ratio {
     fn score(&self, batch: &Batch<'_>) -> Vec<f64> {
-        map_rows(batch.logits, |row| (self.score)(&row[..self.classes], row[self.classes]))
+        let outlier = self.outlier.score(batch.embedding, |outputs| outputs[0]);
+        let known = map_rows(batch.logits, max);
+        known.into_iter().zip(outlier).map(|(known, outlier)| known - outlier).collect()
     }
 
     fn state(&self) -> State {
-        State::new().with_number("classes", self.classes as f64)
+        self.outlier.state()
     }
 }
 
-const fn info(name: &'static str, title: &'static str, formula: &'static str) -> Info {
-    Info {
-        name,
-        title,
+pub(crate) static ENTRY: Entry = Entry {
+    info: Info {
+        name: "kplus1-msp",
+        title: "K+1 MSP",
         aliases: &[],
         year: 2024,
         paper: "https://arxiv.org/abs/2412.05293",
-        formula,
-        needs: Needs { logits: true, parts: &[OUTLIER_CLASS], recipe: Some("fodfom"), ..Needs::NONE },
+        formula: "log(max_c p_c / p_K+1) = max_c z_c - (v f + a), the logit of everything else trained beside the head",
+        needs: Needs {
+            logits: true,
+            embedding: true,
+            parts: &[OUTLIER_WEIGHT, OUTLIER_BIAS],
+            recipe: Some("fodfom"),
+            ..Needs::NONE
+        },
         information: Information::TrainingImages,
         params: &[],
-    }
-}
-
-pub(crate) static MSP_ENTRY: Entry =
-    Entry { info: info("kplus1-msp", "K+1 MSP", "log(max_c p_c / p_K+1), c up to K"), spec: parse::<KPlus1<MSP>> };
-
-pub(crate) static ENERGY_ENTRY: Entry =
-    Entry { info: info("kplus1-energy", "K+1 Energy", "log sum_c exp(z_c), c up to K"), spec: parse::<KPlus1<ENERGY>> };
-
-pub(crate) static MAX_LOGIT_ENTRY: Entry =
-    Entry { info: info("kplus1-maxlogit", "K+1 MaxLogit", "max_c z_c, c up to K"), spec: parse::<KPlus1<MAX_LOGIT>> };
+    },
+    spec: parse::<KPlus1>,
+};
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array};
+    use ndarray::array;
 
     use super::*;
     use crate::spec::scores;
 
     #[test]
     fn by_hand() {
-        let logits = array![[2.0, 0.0, 5.0], [0.0, 0.0, -1e4]];
-        let score = |score| {
-            let scorer = KnownAgainstRest { classes: 2, score: SCORES[score] };
-            scores(&scorer, &logits, &Array2::zeros((2, 0)))
-        };
-        assert_eq!(score(MSP), [-3.0, 1e4]);
-        assert_eq!(score(MAX_LOGIT), [2.0, 0.0]);
-        let energy = score(ENERGY);
-        assert!((energy[0] - (2.0 + (-2_f64).exp().ln_1p())).abs() < 1e-15 && energy[1] == 2_f64.ln(), "{energy:?}");
+        let ratio = Ratio { outlier: Linear::from_f64(array![[2.0], [-1.0]], array![1.0]) };
+        let (logits, embedding) = (array![[2.0, 0.0], [0.0, 0.0]], array![[2.0, 0.0], [0.0, 1e4]]);
+        assert_eq!(scores(&ratio, &logits, &embedding), [2.0 - 5.0, 1e4 - 1.0]);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) static ENTRY: Entry = Entry {
     info: Info {
         name: "mls",
         title: "MaxLogit",
-        aliases: &["MaxLogit", "Logit"],
+        aliases: &["MaxLogit", "Logit", "kplus1-maxlogit"],
         year: 2022,
         paper: "https://arxiv.org/abs/1911.11132",
         formula: "max_c z_c",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit, softmax
 
 rng = np.random.default_rng(20261121)
 K, D, N, DOF, GROUPS = 5, 12, 60, 4, 3
@@ -33,7 +33,7 @@ parts = {
     "godin.weight": normal(K, D), "godin.bias": normal(1, K),
     "rts.weight": normal(DOF, D, scale=0.4), "rts.bias": normal(1, DOF),
     "t2fnorm.tau": np.array([[0.1]], np.float32),
-    "outlier-class": np.array([[K - 1]], np.float32),
+    "outlier.weight": normal(1, D), "outlier.bias": normal(1, 1),
     "centres": normal(K, D), "groups": np.array([[GROUPS]], np.float32),
 }
 
@@ -77,10 +77,9 @@ out["rot-pred"] = told_apart + np.mean([np.log(softmax(r[:, turn], 1)[:, turn]) 
 out["rts"] = -np.log(np.exp(f @ part["rts.weight"].T + part["rts.bias"]).mean(1))
 out["t2fnorm"], out["t2fnorm:base=max-logit"] = softmax(z, 1).max(1), z.max(1)
 
-p = softmax(z, 1)
-out["kplus1-msp"] = np.log(p[:, : K - 1].max(1) / p[:, K - 1])
-out["kplus1-energy"] = logsumexp(z[:, : K - 1], 1)
-out["kplus1-maxlogit"] = z[:, : K - 1].max(1)
+outlier = f @ part["outlier.weight"].T + part["outlier.bias"]
+p = softmax(np.concatenate([z, outlier], 1), 1)
+out["kplus1-msp"] = np.log(p[:, :K].max(1) / p[:, K])
 
 image, centre = f.reshape(N, GROUPS, -1), part["centres"].reshape(K, GROUPS, -1)
 cosines = np.einsum("ngd,kgd->nkg", *(unit(x.reshape(-1, D // GROUPS)).reshape(x.shape) for x in (image, centre)))

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::module::{ModuleMapper, Param};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::Device;
 use serde_json::Value;
 
-use super::{Pipeline, Precision, Schedule, TextEncoder, config, layouts};
+use super::{Pipeline, Schedule, TextEncoder, config, layouts};
 use crate::checkpoint::{self, CheckpointError, Section};
-use crate::network::{Autoencoder, Named, UNet, load_owned};
+use crate::network::{Autoencoder, Named, Rounded, UNet, load_owned};
+use crate::precision::Precision;
 use crate::weights::Weights;
 
 /// Names of a network's weights files, the preferred first.
@@ -81,16 +81,7 @@ fn tokenizer(index: &Section, folder: &Path) -> Result<Option<PathBuf>, Checkpoi
 fn loaded<M: Named>(module: M, weights: Weights, precision: Precision) -> Result<M, CheckpointError> {
     let module = load_owned(module, weights).map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
     Ok(match precision {
-        Precision::Full => module,
-        Precision::Half => module.map(&mut Halve),
+        Precision::F32 => module,
+        _ => module.map(&mut Rounded(precision.float())),
     })
-}
-
-/// Rounds every tensor to f16.
-struct Halve;
-
-impl ModuleMapper for Halve {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|tensor| tensor.cast(FloatDType::F16))
-    }
 }

@@ -38,21 +38,13 @@ use ndarray::{Array3, Array4, ArrayView3};
 
 use crate::checkpoint::CheckpointError;
 use crate::network::{Autoencoder, UNet};
+use crate::precision::Precision;
 use crate::tokenizer::TokenizerError;
 pub use error::SampleError;
 pub use sample::{Progress, Request, Sampled};
 pub use sampler::{Method, Sampler};
 pub use schedule::{Growth, Prediction, Schedule, Spacing};
 pub use text::TextEncoder;
-
-/// What a pipeline's UNet and autoencoder compute in; its text encoder and its sampler stay as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// f32.
-    Full,
-    /// f16: half the memory, for a GPU. Normalisations are f32 all the same.
-    Half,
-}
 
 /// A diffusion model with what it takes to draw images.
 ///
@@ -88,10 +80,10 @@ impl Pipeline {
     /// A file that is missing or broken, tensors missing, left over or of the wrong shape, parts that do not go together,
     /// a configuration that asks for what this program does not do.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
-        Self::open_on(folder, &Device::flex(), Precision::Full)
+        Self::open_on(folder, &Device::flex(), Precision::F32)
     }
 
-    /// [`open`](Self::open) on a device, in a precision.
+    /// [`open`](Self::open) on a device; UNet and autoencoder compute in `precision`, text encoder and sampler stay as they are.
     pub fn open_on(folder: &Path, device: &Device, precision: Precision) -> Result<Self, CheckpointError> {
         folder::open(folder, device, precision)
     }

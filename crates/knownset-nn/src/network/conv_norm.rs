@@ -3,8 +3,9 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, FloatDType, Tensor, activation};
 
+use super::mixed::rounded;
 use super::operations::{self, Affine, convolution, normalise, normalise_by_batch};
 
 /// Convolution without bias, then batch normalisation.
@@ -54,7 +55,9 @@ impl ConvNorm {
         let Self { conv, norm } = self;
         let (by_batch, frozen) = (input.device().is_autodiff(), !norm.training.is_enabled());
         if !operations::usable(&input, conv.weight.dims()[0]) || (by_batch && frozen) {
-            let mut output = norm.forward(conv.forward(input));
+            let precision = input.dtype();
+            let convolved = rounded(conv, precision).forward(input);
+            let mut output = norm.forward(convolved.cast(FloatDType::F32)).cast(precision);
             if let Some(add) = add {
                 output = output + add;
             }

@@ -13,6 +13,7 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 
+use super::mixed::rounded;
 use super::parameters::Named;
 
 /// Shares of red, green and blue in grey (ITU-R 601), as in PIL's conversion to mode `L`, by which the authors turn
@@ -43,11 +44,12 @@ impl ConvNet {
 
     /// `[n, 3, 28, 28]` → the `[n, 50]` that the last layer reads.
     pub fn embed(&self, input: Tensor<4>) -> Tensor<2> {
+        let precision = input.dtype();
         let luma = Tensor::<1>::from_floats(LUMA, &input.device()).reshape([1, 3, 1, 1]);
-        let grey = (input * luma).sum_dim(1);
-        let hidden = activation(halved(self.conv1.forward(grey)));
-        let hidden = activation(halved(self.conv2.forward(hidden)));
-        activation(self.fc1.forward(hidden.flatten(1, 3)))
+        let grey = (input * luma.cast(precision)).sum_dim(1);
+        let hidden = activation(halved(rounded(&self.conv1, precision).forward(grey)));
+        let hidden = activation(halved(rounded(&self.conv2, precision).forward(hidden)));
+        activation(rounded(&self.fc1, precision).forward(hidden.flatten(1, 3)))
     }
 
     /// The last layer.

@@ -10,6 +10,7 @@ mod convnet;
 mod diffusion;
 mod grounding;
 mod init;
+mod mixed;
 mod operations;
 mod opt;
 mod parameters;
@@ -28,6 +29,7 @@ pub use grounding::{
     BertSpec, Cells, Decoded, Encoded, GROUPS, GroundingDino, GroundingSpec, Prompt, StackSpec, StageSpec, SwinSpec,
 };
 pub use init::{Init, Rule, initialise, initialise_with};
+pub(crate) use mixed::Rounded;
 pub use opt::{Opt, OptSpec, Past};
 pub use parameters::{Mismatch, Named, load, load_beside_parts, load_owned, shapes, to_weights};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};

@@ -1,7 +1,7 @@
 //! A classifier of any architecture that can be trained: one type for the training loop.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::convnet::ConvNet;
 use super::parameters::Named;
@@ -32,13 +32,15 @@ impl Trunk {
         }
     }
 
-    /// `[n, 3, h, w]` → the `[n, d]` that the last layer reads.
+    /// `[n, 3, h, w]` → the `[n, d]` that the last layer reads, in f32. Convolutions and linear layers compute in the
+    /// precision of the input, everything else in f32.
     pub fn embed(&self, input: Tensor<4>) -> Tensor<2> {
-        match self {
+        let embedding = match self {
             Self::ResNet(network) => network.embed(input),
             Self::Vit(network) => network.embed(input),
             Self::ConvNet(network) => network.embed(input),
-        }
+        };
+        embedding.cast(FloatDType::F32)
     }
 
     /// `[n, d]` embedding → `[n, K]` logits.

@@ -4,8 +4,9 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::{gelu, softmax};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 
+use super::mixed::rounded;
 use super::parameters::Named;
 
 /// A vision transformer's architecture.
@@ -47,13 +48,16 @@ struct Attention {
 impl Attention {
     fn forward(&self, input: Tensor<3>) -> Tensor<3> {
         let [n, tokens, width] = input.dims();
-        let size = width / self.heads;
-        let qkv = self.qkv.forward(input).reshape([n, tokens, 3, self.heads, size]).permute([2, 0, 3, 1, 4]);
+        let (size, precision) = (width / self.heads, input.dtype());
+        let qkv = rounded(&self.qkv, precision)
+            .forward(input)
+            .reshape([n, tokens, 3, self.heads, size])
+            .permute([2, 0, 3, 1, 4]);
         let part = |index: usize| qkv.clone().narrow(0, index, 1).squeeze_dim::<4>(0);
         let query = part(0) * (1.0 / (size as f64).sqrt());
         let weights = softmax(query.matmul(part(1).swap_dims(2, 3)), 3);
         let mixed = weights.matmul(part(2)).swap_dims(1, 2).reshape([n, tokens, width]);
-        self.proj.forward(mixed)
+        rounded(&self.proj, precision).forward(mixed)
     }
 }
 
@@ -83,10 +87,13 @@ impl VitBlock {
         }
     }
 
-    fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        let hidden = input.clone() + self.attn.forward(self.norm1.forward(input));
-        let inner = gelu(self.mlp.fc1.forward(self.norm2.forward(hidden.clone())));
-        hidden + self.mlp.fc2.forward(inner)
+    /// Layers compute in `precision`; what goes around them is f32.
+    fn forward(&self, input: Tensor<3>, precision: DType) -> Tensor<3> {
+        let normed = self.norm1.forward(input.clone()).cast(precision);
+        let hidden = input + self.attn.forward(normed).cast(FloatDType::F32);
+        let normed = self.norm2.forward(hidden.clone()).cast(precision);
+        let inner = gelu(rounded(&self.mlp.fc1, precision).forward(normed));
+        hidden + rounded(&self.mlp.fc2, precision).forward(inner).cast(FloatDType::F32)
     }
 }
 
@@ -119,12 +126,14 @@ impl Vit {
 
     /// `[n, 3, h, w]` → the `[n, d]` that the last layer reads.
     pub fn embed(&self, input: Tensor<4>) -> Tensor<2> {
-        let patches = self.patch_embed.proj.forward(input).flatten::<3>(2, 3).swap_dims(1, 2);
+        let precision = input.dtype();
+        let patches = rounded(&self.patch_embed.proj, precision).forward(input).cast(FloatDType::F32);
+        let patches = patches.flatten::<3>(2, 3).swap_dims(1, 2);
         let [n, _, width] = patches.dims();
         let class = self.cls_token.val().expand([n, 1, width]);
         let mut hidden = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val();
         for block in &self.blocks {
-            hidden = block.forward(hidden);
+            hidden = block.forward(hidden, precision);
         }
         self.norm.forward(hidden.narrow(1, 0, 1)).squeeze_dim(1)
     }

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use knownset_nn::Weights;
-use knownset_nn::diffusion::{Method, Pipeline, Precision, Prediction, Progress, Request, SampleError, Sampled};
+use knownset_nn::diffusion::{Method, Pipeline, Prediction, Progress, Request, SampleError, Sampled};
 use knownset_nn::network::{Autoencoder, AutoencoderSpec, UNet, UNetSpec, load, shapes, to_weights};
+use knownset_nn::{Precision, Weights};
 use ndarray::{Array3, Array4, Array5, Axis, s};
 
 use crate::diffusion_folders::{folder, golden};
@@ -125,7 +125,7 @@ fn half_precision_is_near() {
     let device = Device::flex();
     for name in FOLDERS {
         let folder = folder(name);
-        let pipeline = Pipeline::open_on(folder.path(), &device, Precision::Half).unwrap();
+        let pipeline = Pipeline::open_on(folder.path(), &device, Precision::F16).unwrap();
         let (context, noise) = inputs(&pipeline, sides(name));
         let empty = pipeline.encode(&[""]).unwrap();
         let request = Request { steps: 10, ..Request::new(context.view(), empty.view(), noise.view()) };

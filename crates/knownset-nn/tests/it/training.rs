@@ -1,8 +1,8 @@
 //! The module that runs is the module that trains: gradients, running statistics, names both ways, seeds.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use knownset_nn::network::{ConvNet, ResNet, ResNetSpec, Vit, initialise, load, to_weights};
+use burn::tensor::{DType, Device, FloatDType, Gradients, Tensor, TensorData};
+use knownset_nn::network::{ConvNet, ResNet, ResNetSpec, Trunk, Vit, VitSpec, initialise, load, to_weights};
 use knownset_nn::{Architecture, Weights, find, frozen};
 
 use crate::hashed::{CLASSES, classifiers, hashed_f32, images, relative_error, tensors};
@@ -72,6 +72,42 @@ fn a_step_has_gradients_everywhere_and_moves_the_running_statistics() {
     for (name, tensor) in before.iter() {
         let moved = after.get(name).unwrap() != tensor;
         assert_eq!(moved, name.contains("running_"), "{name}");
+    }
+}
+
+/// The gradients of all tensors, one after the other.
+struct AllGradients {
+    gradients: Gradients,
+    values: Vec<f32>,
+}
+
+impl ModuleVisitor for AllGradients {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(&self.gradients) {
+            assert_eq!(gradient.dtype(), DType::F32, "parameters are f32, and so are their gradients");
+            self.values.extend(gradient.into_data().iter::<f32>());
+        }
+    }
+}
+
+#[test]
+fn gradients_in_mixed_precision_are_near_those_in_f32() {
+    let device = Device::flex().autodiff();
+    let vit = Architecture::Vit(VitSpec { image: 16, patch: 8, width: 32, depth: 2, heads: 2 });
+    for (architecture, side) in [(Architecture::ResNet(sprite()), 24), (vit, 16), (Architecture::ConvNet, 28)] {
+        let network = initialise(Trunk::new(architecture, CLASSES, &device).unwrap(), 7);
+        let images = TensorData::new(hashed_f32("images", 4 * 3 * side * side), [4, 3, side, side]);
+        let images = Tensor::<4>::from_data(images, &device);
+        let [exact, rounded] = [FloatDType::F32, FloatDType::BF16].map(|precision| {
+            let embedding = network.embed(images.clone().cast(precision));
+            assert_eq!(embedding.dtype(), DType::F32);
+            let loss = network.classify(embedding).powf_scalar(2.0).mean();
+            let mut found = AllGradients { gradients: loss.backward(), values: Vec::new() };
+            network.visit(&mut found);
+            found.values
+        });
+        let error = relative_error(&rounded, &exact);
+        assert!(error > 1e-5 && error < 0.1, "{architecture:?}: {error}");
     }
 }
 

@@ -8,7 +8,7 @@
 //! the same label, so that outliers are pulled together too. τ is 0.1, τ₀ 0.07, w 1, z has 128 dimensions.
 //!
 //! Deviations: the number of outliers in a step is set by `ratio` (the authors' code shuffles all files together, so that
-//! it follows from how many there are); `side` lets pictures and outliers pass the same changes first, a control for
+//! it follows from how many there are); accuracy is told among the K known classes; `side` lets pictures and outliers pass the same changes first, a control for
 //! traces that the making of outliers leaves in them.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::params::{ParamError, require};
-use knownset_nn::HostTensor;
+use knownset_core::parts::{OUTLIER_BIAS, OUTLIER_WEIGHT};
+use knownset_nn::{HostTensor, RECIPE_PREFIX};
 use serde::{Deserialize, Serialize};
 
 use super::{Outliers, ParamDoc, RecipeEntry, classifier, cross_entropy};
@@ -135,6 +136,11 @@ impl Recipe for Fodfom {
         }
     }
 
+    /// Of the known classes: a picture is none of the outliers.
+    fn logits(&self, network: &Network<Projection>, embedding: Tensor<2>) -> Tensor<2> {
+        known(network.trunk.classify(embedding))
+    }
+
     fn step(&self, network: &mut Network<Projection>, batch: &Batch, _: &Moment) -> Step {
         // First views of pictures and outliers, then second views: the labels repeat.
         let views =
@@ -148,17 +154,25 @@ impl Recipe for Fodfom {
         if self.contrast > 0.0 {
             loss = loss + contrast(network.parts.forward(embedding), &labels, self.tau) * self.contrast;
         }
-        Step::new(loss, &logits.narrow(0, 0, batch.len()), &batch.labels)
+        Step::new(loss, &known(logits.narrow(0, 0, batch.len())), &batch.labels)
     }
 
-    /// The projection is of no use any more; which output is the outliers' is written down.
+    /// The projection is of no use any more; the outliers' row of the linear layer moves beside the known classes'.
     fn export(&self, tensors: &mut BTreeMap<String, HostTensor>, head: &str) {
         tensors.retain(|name, _| !name.starts_with("recipe."));
-        if let Some(bias) = tensors.get(&format!("{head}.bias")) {
-            let unknown = (bias.values.len() - 1) as f32;
-            tensors.insert("recipe.outlier-class".into(), HostTensor { shape: vec![1, 1], values: vec![unknown] });
+        for (name, part) in [("weight", OUTLIER_WEIGHT), ("bias", OUTLIER_BIAS)] {
+            let Some(layer) = tensors.get_mut(&format!("{head}.{name}")) else { continue };
+            layer.shape[0] -= 1;
+            let values = layer.values.split_off(layer.shape.iter().product());
+            tensors.insert(format!("{RECIPE_PREFIX}{part}"), HostTensor { shape: vec![1, values.len()], values });
         }
     }
+}
+
+/// The logits `[n, K]` of the known classes, of `[n, K + 1]`.
+fn known(logits: Tensor<2>) -> Tensor<2> {
+    let classes = logits.dims()[1] - 1;
+    logits.narrow(1, 0, classes)
 }
 
 /// The supervised contrastive loss of unit vectors `[n, k]` with labels, times τ / τ₀; vectors without another of their
@@ -206,6 +220,24 @@ mod tests {
         let (a, b) = (0.6_f64.exp(), 0.8_f64.exp());
         let expected = ((a + 1.0).ln() - 0.6 + (a + b).ln() - 0.6) / 3.0 / 0.07;
         assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+    }
+
+    #[test]
+    fn the_exported_head_knows_k_classes() {
+        let tensor = |shape: &[usize], values: &[f32]| HostTensor { shape: shape.to_vec(), values: values.to_vec() };
+        let mut tensors = BTreeMap::from([
+            ("fc.weight".to_owned(), tensor(&[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])),
+            ("fc.bias".to_owned(), tensor(&[3], &[0.1, 0.2, 0.3])),
+            ("recipe.first.weight".to_owned(), tensor(&[1], &[0.0])),
+        ]);
+        Fodfom::default().export(&mut tensors, "fc");
+        let expected = BTreeMap::from([
+            ("fc.weight".to_owned(), tensor(&[2, 2], &[1.0, 2.0, 3.0, 4.0])),
+            ("fc.bias".to_owned(), tensor(&[2], &[0.1, 0.2])),
+            ("recipe.outlier.weight".to_owned(), tensor(&[1, 2], &[5.0, 6.0])),
+            ("recipe.outlier.bias".to_owned(), tensor(&[1, 1], &[0.3])),
+        ]);
+        assert_eq!(tensors, expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use knownset_nn::Compute;
+use knownset_nn::{Compute, Precision};
 use knownset_train::{Curve, Decays, Keep, Optimiser, Schedule, Training};
 
 use super::{Keeping, at_least_one};
@@ -107,6 +107,9 @@ pub(crate) struct Descent {
     /// one of a kind as KIND:1
     #[arg(long, value_name = "DEVICE", default_value_t = Compute::default())]
     pub(crate) device: Compute,
+    /// What a classifier's convolutions and linear layers compute in: f32, or bf16, which a GPU may do faster
+    #[arg(long, value_name = "TYPE", default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
     /// Seed of initial weights, shuffling and augmentation
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -167,6 +170,7 @@ impl Train {
             },
             seed,
             compute: self.descent.device,
+            precision: self.descent.precision,
             out: &self.out,
             resume: self.resume,
         })

@@ -14,10 +14,10 @@ use crate::util::{feature_file, features, image_folder, noise, run, text};
 /// Width of the embedding of `cifar-resnet20`.
 const WIDTH: usize = 64;
 
-/// A `cifar-resnet20` of random weights with a fifth class for everything else, a rotation head and a confidence.
+/// A `cifar-resnet20` of random weights with a logit for everything else, a rotation head and a confidence.
 fn weights(folder: &Path) -> PathBuf {
     let Architecture::ResNet(spec) = knownset_nn::find("cifar-resnet20").unwrap().architecture else { unreachable!() };
-    let network = initialise(ResNet::new(spec, 5, &burn::tensor::Device::flex()), 3);
+    let network = initialise(ResNet::new(spec, 4, &burn::tensor::Device::flex()), 3);
     let mut tensors = to_weights(&network).into_tensors();
     let mut put = |name: &str, shape: &[usize], seed: u32| {
         let values = (0..shape.iter().product()).map(|index| noise(seed, index)).collect();
@@ -27,7 +27,8 @@ fn weights(folder: &Path) -> PathBuf {
     put("rotation.bias", &[4], 2);
     put("confidence.weight", &[1, WIDTH], 3);
     put("confidence.bias", &[1], 4);
-    tensors.insert("recipe.outlier-class".into(), HostTensor { shape: vec![1], values: vec![4.0] });
+    put("outlier.weight", &[1, WIDTH], 5);
+    put("outlier.bias", &[1], 6);
     let path = folder.join("trained.safetensors");
     Weights::from_tensors(tensors).save(&path).unwrap();
     path
@@ -45,11 +46,11 @@ fn parts_travel_from_the_weights_file_to_a_score() {
     let (found, ignored) = read_features(&train).unwrap();
     assert!(ignored.is_empty());
     let names: Vec<&str> = found.parts.keys().map(String::as_str).collect();
-    let expected = ["confidence.bias", "confidence.weight", "outlier-class", "rotation.bias", "rotation.weight"];
-    assert_eq!(names, expected);
-    assert_eq!(found.parts["outlier-class"], array![[4.0]]);
+    let layers = ["confidence", "outlier", "rotation"];
+    assert_eq!(names, layers.map(|layer| [format!("{layer}.bias"), format!("{layer}.weight")]).concat());
+    assert_eq!(found.parts["outlier.bias"], array![[noise(6, 0)]]);
     assert_eq!(found.rotations.as_ref().unwrap().dim(), (60, 4, 4));
-    assert_eq!(found.class_names.as_ref().unwrap(), &["ant", "bee", "cow", "dog", "unknown"]);
+    assert_eq!(found.class_names.as_ref().unwrap(), &["ant", "bee", "cow", "dog"]);
 
     // `all` finds the detectors that belong to what was trained, and is silent about the others.
     let ood = format!("same={}", text(&train));
@@ -59,7 +60,7 @@ fn parts_travel_from_the_weights_file_to_a_score() {
         json[list].as_array().unwrap().iter().map(|one| one["detector"].as_str().unwrap().to_owned()).collect()
     };
     let (ran, skipped) = (named("results"), named("skipped"));
-    for name in ["conf-branch", "rot-pred", "kplus1-msp", "kplus1-energy", "kplus1-maxlogit"] {
+    for name in ["conf-branch", "rot-pred", "kplus1-msp"] {
         assert!(ran.contains(name), "{name} did not run: {ran:?}, {skipped:?}");
     }
     for name in ["mcd", "g-odin", "cider", "tagood", "rts"] {
@@ -86,6 +87,6 @@ fn a_detector_of_another_recipe_says_which() {
         |name: &str| run(folder.path(), &["fit", "--detector", name, "--train", text(&train), "--out", text(&out)]);
     fit("conf-branch").refused(&["needs `parts.confidence.weight`", "--recipe conf-branch"]);
     fit("rot-pred").refused(&["needs `rotations`", "--recipe rot-pred"]);
-    fit("kplus1-msp").refused(&["needs `parts.outlier-class`", "--recipe fodfom"]);
+    fit("kplus1-msp").refused(&["needs `parts.outlier.weight`", "--recipe fodfom"]);
     assert_eq!(fit("cider:k=5").code, 0);
 }

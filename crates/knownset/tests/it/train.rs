@@ -70,6 +70,8 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--recipe", "cross-entropy", "--device", "tpu"], &["no kind of device", "vulkan"]);
     #[cfg(not(feature = "vulkan"))]
     refused(&["--recipe", "cross-entropy", "--device", "vulkan"], &["built without vulkan", "--features vulkan"]);
+    refused(&["--recipe", "cross-entropy", "--precision", "f8"], &["no precision", "bf16"]);
+    refused(&["--recipe", "cross-entropy", "--precision", "f16"], &["train in bf16"]);
     let few = ["--recipe", "sio:exhaust=error:alpha=0.5+cross-entropy", "--synthetic", "world:sprites#val"];
     refused(&few, &["the classes of --synthetic differ"]);
     let empty = folder.path().join("empty");
