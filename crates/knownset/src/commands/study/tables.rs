@@ -101,7 +101,9 @@ fn gain(interval: Option<&Interval>) -> String {
     interval.map_or(String::new(), |found| {
         let star = if found.excludes_zero() { "*" } else { "" };
         let [low, high] = found.ci95.map(|end| 100.0 * end);
-        format!("{:+.2} [{low:+.2}, {high:+.2}]{star}", 100.0 * found.mean)
+        // A single seed says nothing about its spread.
+        let range = if found.n > 1 { format!(" [{low:+.2}, {high:+.2}]") } else { String::new() };
+        format!("{:+.2}{range}{star}", 100.0 * found.mean)
     })
 }
 
