@@ -61,6 +61,7 @@ pub struct Pipeline {
     schedule: Schedule,
     method: Option<Method>,
     device: Device,
+    sha256: Option<String>,
 }
 
 impl Pipeline {
@@ -94,7 +95,7 @@ impl Pipeline {
     /// If the parts do not go together: contexts of another length, or samples of another number of channels.
     pub fn new(text: Option<TextEncoder>, unet: UNet, autoencoder: Option<Autoencoder>, schedule: Schedule) -> Self {
         let device = unet.devices().into_iter().next().unwrap_or_default();
-        let pipeline = Self { text, unet, autoencoder, schedule, method: None, device };
+        let pipeline = Self { text, unet, autoencoder, schedule, method: None, device, sha256: None };
         assert_eq!(pipeline.contradiction(), None, "parts go together");
         pipeline
     }
@@ -174,6 +175,11 @@ impl Pipeline {
     /// The method of the folder's own scheduler, where it is one of ours.
     pub fn method(&self) -> Option<Method> {
         self.method
+    }
+
+    /// Digest of the folder's weights as its files have them, if it comes from one.
+    pub fn weights_sha256(&self) -> Option<&str> {
+        self.sha256.as_deref()
     }
 }
 
