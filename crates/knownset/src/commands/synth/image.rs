@@ -22,17 +22,12 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     let folder = args.weights.display();
     let pipeline = Pipeline::open(&args.weights).with_context(|| format!("cannot load the pipeline in {folder}"))?;
     let unconditional = pipeline.encode(&[""]).with_context(|| format!("the pipeline in {folder}"))?;
-    let method = match args.scheduler {
-        SchedulerName::Ddim => Method::Ddim { eta: 0.0 },
-        SchedulerName::Pndm => Method::Pndm,
-        SchedulerName::Euler => Method::Euler,
-    };
     let request = Request {
         context: context.view(),
         unconditional: unconditional.view(),
         noise: noise.view(),
         fresh: None,
-        method,
+        method: method(args.scheduler),
         steps: args.steps,
         guidance: args.guidance,
     };
@@ -58,6 +53,15 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
         format!("{out}: {images} images of {width}x{height}")
     })?;
     Ok(Status::Done)
+}
+
+/// A scheduler that takes no fresh noise.
+pub(super) fn method(name: SchedulerName) -> Method {
+    match name {
+        SchedulerName::Ddim => Method::Ddim { eta: 0.0 },
+        SchedulerName::Pndm => Method::Pndm,
+        SchedulerName::Euler => Method::Euler,
+    }
 }
 
 /// An array of numbers of as many dimensions as are expected.
