@@ -219,8 +219,14 @@ fn outliers_go_on_where_they_stopped_and_shares_are_the_whole() {
     }
     assert_eq!(workshop.outliers("parts", &["--size", "12", "--no-cache"]).code, 0);
     assert!(workshop.files("parts") == whole);
-    for other in [["--seed", "1"], ["--percent", "50"], ["--compat", "released"], ["--clip-score", "0.."]] {
-        workshop.outliers("parts", &[&["--size", "12"], &other[..]].concat()).refused(&["other settings", "hint"]);
+    for (other, value, name) in [
+        ("--seed", "1", "`seed`"),
+        ("--percent", "50", "`percent`"),
+        ("--compat", "released", "`outward`"),
+        ("--clip-score", "0..", "`clip_score`"),
+    ] {
+        let refused = workshop.outliers("parts", &["--size", "12", other, value]);
+        refused.refused(&["other settings", name, "hint"]);
     }
 
     let (mut lines, mut images) = (Vec::new(), BTreeMap::new());
@@ -298,7 +304,7 @@ fn captions_and_networks_that_do_not_fit_are_refused_by_name() {
     copy(&golden("clip/hf-quick"), &narrow);
     copy(&golden("tokenizer/small"), &narrow);
     let refused = workshop.outliers("narrow-out", &["--clip", text(&narrow)]);
-    refused.refused(&["states of length 16, the pipeline wants 24"]);
+    refused.refused(&["states of length 12, the pipeline wants 24"]);
     // Another text tower of the right size is told, not refused.
     let other = workshop.path("other");
     copy(&golden("clip/hf-gelu-half"), &other);

@@ -66,7 +66,9 @@ pub(super) fn write<T: Serialize>(
 ) -> anyhow::Result<Written> {
     let images = Images::open(&args.data, args.strict)?;
     let range = share(images.len(), args.shard);
-    let settings = json!({ "settings": settings, "images": images.fingerprint(), "rows": [range.start, range.end] });
+    let mut settings = settings.clone();
+    settings["images"] = images.fingerprint().into();
+    settings["rows"] = json!([range.start, range.end]);
     // `captions.jsonl` → `captions.jsonl.made.json`.
     let mut record = args.out.as_os_str().to_owned();
     record.push(".made.json");

@@ -1,4 +1,8 @@
 //! `knownset synth outliers`: captions → text features → the edge of each class, moved outwards → fake tokens → images.
+//!
+//! FodFoM (Chen et al. 2024, <https://arxiv.org/abs/2412.05293>). Where this differs from the released code: class names
+//! are as they are spoken; captions are as long as the text tower reads, for ImageNet too; the edge is by cosine unless
+//! told otherwise; every image has noise of its own, whatever is drawn with it; none is left over from batches of four.
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Records of what made something, so that a run goes on where the same one stopped, and where no other did.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
@@ -11,15 +12,32 @@ use crate::hint::Hint;
 /// Leaves the record of what is about to be made in `out`; an error if `out` is there already, but by other settings or
 /// by something else.
 pub(super) fn claim(record: &Path, settings: &Value, out: &Path, there: bool) -> anyhow::Result<()> {
-    let made = fs_err::read_to_string(record).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    if there && made.as_ref() != Some(settings) {
-        let error = anyhow::anyhow!("{} was made with other settings, or by something else", out.display());
+    // Text is compared with text: numbers that are read need not be those that were written, to the last bit.
+    let text = serde_json::to_string_pretty(settings)?;
+    let made = fs_err::read_to_string(record).ok();
+    if made.as_ref() == Some(&text) {
+        return Ok(());
+    }
+    if there {
+        let other = match made.and_then(|made| serde_json::from_str::<Value>(&made).ok()) {
+            Some(made) => format!("with other settings ({})", different(&made, settings).join(", ")),
+            None => "by something else".to_owned(),
+        };
+        let error = anyhow::anyhow!("{} was made {other}", out.display());
         return Err(error.context(Hint("choose another --out, or remove what is there".into())));
     }
-    if made.as_ref() != Some(settings) {
-        files::write(record, serde_json::to_string_pretty(settings)?.as_bytes())?;
+    files::write(record, text.as_bytes())
+}
+
+/// Names of the settings that are not the same.
+fn different(made: &Value, now: &Value) -> Vec<String> {
+    match (made, now) {
+        (Value::Object(made), Value::Object(now)) => {
+            let names: BTreeSet<&String> = made.keys().chain(now.keys()).collect();
+            names.into_iter().filter(|&name| made.get(name) != now.get(name)).map(|name| format!("`{name}`")).collect()
+        }
+        _ => Vec::new(),
     }
-    Ok(())
 }
 
 /// Rows of a share.
