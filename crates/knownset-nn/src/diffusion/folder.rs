@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use knownset_core::digest::Hasher;
 use serde_json::Value;
 
 use super::{Pipeline, Schedule, TextEncoder, config, layouts};
@@ -32,26 +31,18 @@ pub(super) fn open(folder: &Path, device: &Device, precision: Precision) -> Resu
         _ => return Err(index.wrong("text_encoder and tokenizer belong together, only one is there")),
     };
 
-    let mut digest = Hasher::default();
-    digest.field(text.as_ref().map_or("", TextEncoder::weights_sha256).as_bytes());
-    let mut weights = |path: &Path| -> Result<Weights, CheckpointError> {
-        let weights = checkpoint::weights(path, &FILES)?;
-        digest.field(weights.sha256().as_bytes());
-        Ok(weights)
-    };
-
     let Some(path) = part(&index, folder, "unet", "UNet2DConditionModel")? else {
         return Err(index.wrong("no unet"));
     };
     let spec = config::unet(&Section::open(&path.join("config.json"))?)?;
-    let tensors = weights(&path)?.map(layouts::unet);
-    let unet = loaded(UNet::new(&spec, device), tensors, precision)?;
+    let weights = checkpoint::weights(&path, &FILES)?.map(layouts::unet);
+    let unet = loaded(UNet::new(&spec, device), weights, precision)?;
 
     let autoencoder = match part(&index, folder, "vae", "AutoencoderKL")? {
         Some(path) => {
             let spec = config::autoencoder(&Section::open(&path.join("config.json"))?)?;
-            let tensors = weights(&path)?.map(layouts::autoencoder);
-            Some(loaded(Autoencoder::new(&spec, device), tensors, precision)?)
+            let weights = checkpoint::weights(&path, &FILES)?.map(layouts::autoencoder);
+            Some(loaded(Autoencoder::new(&spec, device), weights, precision)?)
         }
         None => None,
     };
@@ -60,8 +51,7 @@ pub(super) fn open(folder: &Path, device: &Device, precision: Precision) -> Resu
     // What StableDiffusionPipeline does, whatever the file says: latents are not inside −1..1.
     let schedule = if autoencoder.is_some() { Schedule { offset: 1, clip: None, ..schedule } } else { schedule };
 
-    let sha256 = Some(digest.finish());
-    let pipeline = Pipeline { text, unet, autoencoder, schedule, method, device: device.clone(), sha256 };
+    let pipeline = Pipeline { text, unet, autoencoder, schedule, method, device: device.clone() };
     match pipeline.contradiction() {
         Some(what) => Err(index.wrong(what)),
         None => Ok(pipeline),

@@ -34,10 +34,11 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use knownset_core::digest::Hasher;
 use ndarray::{Array3, Array4, ArrayView3};
 
 use crate::checkpoint::CheckpointError;
-use crate::network::{Autoencoder, UNet};
+use crate::network::{Autoencoder, UNet, to_weights};
 use crate::precision::Precision;
 use crate::tokenizer::TokenizerError;
 pub use error::SampleError;
@@ -61,7 +62,6 @@ pub struct Pipeline {
     schedule: Schedule,
     method: Option<Method>,
     device: Device,
-    sha256: Option<String>,
 }
 
 impl Pipeline {
@@ -95,7 +95,7 @@ impl Pipeline {
     /// If the parts do not go together: contexts of another length, or samples of another number of channels.
     pub fn new(text: Option<TextEncoder>, unet: UNet, autoencoder: Option<Autoencoder>, schedule: Schedule) -> Self {
         let device = unet.devices().into_iter().next().unwrap_or_default();
-        let pipeline = Self { text, unet, autoencoder, schedule, method: None, device, sha256: None };
+        let pipeline = Self { text, unet, autoencoder, schedule, method: None, device };
         assert_eq!(pipeline.contradiction(), None, "parts go together");
         pipeline
     }
@@ -177,9 +177,15 @@ impl Pipeline {
         self.method
     }
 
-    /// Digest of the folder's weights as its files have them, if it comes from one.
-    pub fn weights_sha256(&self) -> Option<&str> {
-        self.sha256.as_deref()
+    /// Digest of all weights, as the networks have them; it takes a copy of the UNet's.
+    pub fn weights_sha256(&self) -> String {
+        let text = self.text.as_ref().map(|text| to_weights(text.network()).sha256());
+        let autoencoder = self.autoencoder.as_ref().map(|autoencoder| to_weights(autoencoder).sha256());
+        let mut hasher = Hasher::default();
+        for digest in [text, Some(to_weights(&self.unet).sha256()), autoencoder] {
+            hasher.field(digest.unwrap_or_default().as_bytes());
+        }
+        hasher.finish()
     }
 }
 

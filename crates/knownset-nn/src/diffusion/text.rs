@@ -29,7 +29,6 @@ pub struct TextEncoder {
     spec: TextSpec,
     tokenizer: Tokenizer,
     device: Device,
-    sha256: String,
 }
 
 impl TextEncoder {
@@ -50,12 +49,10 @@ impl TextEncoder {
             );
             return Err(CheckpointError::Config { path: files.into(), what });
         }
-        let weights = checkpoint::weights(folder, &FILES)?;
-        let sha256 = weights.sha256();
-        let weights = weights.map(layouts::text);
+        let weights = checkpoint::weights(folder, &FILES)?.map(layouts::text);
         let network = load_owned(ClipText::new(&spec, device), weights)
             .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
-        Ok(Self { network, spec, tokenizer, device: device.clone(), sha256 })
+        Ok(Self { network, spec, tokenizer, device: device.clone() })
     }
 
     /// Texts → contexts `[n, T, c]`: the state of every token behind the last normalisation. A longer text loses its tail.
@@ -74,11 +71,6 @@ impl TextEncoder {
         let TextSpec { context, tower, .. } = self.spec;
         let texts = values.len() / (context * tower.width);
         Array3::from_shape_vec((texts, context, tower.width), values).expect("a state for each token")
-    }
-
-    /// Digest of its weights as the file has them.
-    pub(super) fn weights_sha256(&self) -> &str {
-        &self.sha256
     }
 
     /// The network itself.

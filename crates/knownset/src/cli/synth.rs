@@ -5,6 +5,7 @@ mod fakes;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use knownset_nn::diffusion::Method;
 
 use super::{at_least_one, shard};
 pub(crate) use fakes::{All, Backgrounds, Band, Drawing, Outliers};
@@ -138,4 +139,15 @@ pub(crate) enum SchedulerName {
     Ddim,
     Pndm,
     Euler,
+}
+
+impl SchedulerName {
+    /// Its sampler, without fresh noise.
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::Ddim => Method::Ddim { eta: 0.0 },
+            Self::Pndm => Method::Pndm,
+            Self::Euler => Method::Euler,
+        }
+    }
 }

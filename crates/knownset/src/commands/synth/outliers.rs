@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use ::image::RgbImage;
 use anyhow::Context;
+use image::RgbImage;
 use knownset_data::words::spoken;
 use knownset_nn::clip::Clip;
 use knownset_nn::diffusion::{Pipeline, SampleError};
@@ -22,7 +22,7 @@ use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
 use super::moved::Moved;
 use super::record::{claim, digest, share};
 use super::scoring::Scoring;
-use super::{files, image, texts};
+use super::{files, texts};
 use crate::cli::{Band, Drawing, Outliers};
 use crate::commands::Status;
 use crate::images::{Images, STOP};
@@ -62,7 +62,7 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
         pipeline: &pipeline,
         unconditional: contexts.unconditional.clone(),
         sides: [sides; 2],
-        method: image::method(drawing.scheduler),
+        method: drawing.scheduler.method(),
         steps: drawing.steps,
         guidance: drawing.guidance,
     };
