@@ -172,22 +172,51 @@ pub fn least_norm_solution(
     matrix: ArrayView2<'_, f32>,
     target: ArrayView1<'_, f32>,
 ) -> Result<Array1<f64>, NoConvergence> {
-    faer::set_global_parallelism(Par::Seq);
-    let (k, d) = matrix.dim();
-    let matrix = matrix.mapv(f64::from);
-    let svd = row_major(&matrix.view()).thin_svd().map_err(|_| NoConvergence(k.max(d)))?;
-    leave_vector_code();
-    let (left, singular, right) = (svd.U(), svd.S(), svd.V());
-    let rank = k.min(d);
-    let cutoff = if rank == 0 { 0.0 } else { singular[0] * k.max(d) as f64 * f64::EPSILON };
-    let mut solution = Array1::zeros(d);
-    for j in (0..rank).filter(|&j| singular[j] > cutoff) {
-        let along: f64 = (0..k).map(|i| left[(i, j)] * f64::from(target[i])).sum();
-        for i in 0..d {
-            solution[i] += right[(i, j)] * along / singular[j];
-        }
+    let Singular { left, values, right } = singular(matrix)?;
+    let mut solution = Array1::zeros(matrix.ncols());
+    for (j, value) in values.iter().enumerate() {
+        let along: f64 = left.column(j).iter().zip(target).map(|(l, &t)| l * f64::from(t)).sum();
+        solution.iter_mut().zip(right.column(j)).for_each(|(x, r)| *x += r * along / value);
     }
     Ok(solution)
+}
+
+/// The pseudo-inverse `[d, K]` of `matrix` `[K, d]`: its inverse, where it has one.
+pub fn pseudo_inverse(matrix: ArrayView2<'_, f32>) -> Result<Array2<f64>, NoConvergence> {
+    let Singular { left, values, mut right } = singular(matrix)?;
+    let (k, d) = matrix.dim();
+    let mut inverse = Array2::zeros((d, k));
+    if !values.is_empty() {
+        right /= &values;
+        let left = left.t().as_standard_layout().into_owned();
+        multiply(right.view(), left.view(), &mut inverse);
+    }
+    Ok(inverse)
+}
+
+/// `left` · diag(`values`) · `right`ᵀ: `[K, r]`, `[r]` and `[d, r]`, r the rank.
+struct Singular {
+    left: Array2<f64>,
+    values: Array1<f64>,
+    right: Array2<f64>,
+}
+
+/// Singular values below max(K, d) · ε · (the largest) are taken for zero, as NumPy's `matrix_rank` does.
+fn singular(matrix: ArrayView2<'_, f32>) -> Result<Singular, NoConvergence> {
+    faer::set_global_parallelism(Par::Seq);
+    let (k, d) = matrix.dim();
+    let matrix = matrix.mapv(f64::from).as_standard_layout().into_owned();
+    let svd = row_major(&matrix.view()).thin_svd().map_err(|_| NoConvergence(k.max(d)))?;
+    leave_vector_code();
+    let (left, values, right) = (svd.U(), svd.S(), svd.V());
+    let most = k.min(d);
+    let cutoff = if most == 0 { 0.0 } else { values[0] * k.max(d) as f64 * f64::EPSILON };
+    let kept: Vec<usize> = (0..most).filter(|&j| values[j] > cutoff).collect();
+    Ok(Singular {
+        left: Array2::from_shape_fn((k, kept.len()), |(i, j)| left[(i, kept[j])]),
+        values: kept.iter().map(|&j| values[j]).collect(),
+        right: Array2::from_shape_fn((d, kept.len()), |(i, j)| right[(i, kept[j])]),
+    })
 }
 
 #[cfg(test)]
@@ -246,5 +275,19 @@ mod tests {
     fn least_norm_solution_of_a_wide_system() {
         let solution = least_norm_solution(array![[3.0, 4.0]].view(), array![10.0].view()).unwrap();
         assert!((solution[0] - 1.2).abs() < 1e-12 && (solution[1] - 1.6).abs() < 1e-12);
+    }
+
+    #[test]
+    fn pseudo_inverses_by_hand() {
+        let near = |found: Array2<f64>, expected: Array2<f64>| {
+            assert_eq!(found.dim(), expected.dim());
+            assert!((found - expected).iter().all(|error| error.abs() < 1e-12));
+        };
+        let square = array![[2.0_f32, 1.0], [0.0, 4.0]];
+        near(pseudo_inverse(square.view()).unwrap(), array![[0.5, -0.125], [0.0, 0.25]]);
+        near(pseudo_inverse(square.t()).unwrap(), array![[0.5, 0.0], [-0.125, 0.25]]);
+        near(pseudo_inverse(array![[3.0_f32, 4.0]].view()).unwrap(), array![[0.12], [0.16]]);
+        near(pseudo_inverse(array![[1.0_f32, 1.0], [1.0, 1.0]].view()).unwrap(), array![[0.25, 0.25], [0.25, 0.25]]);
+        near(pseudo_inverse(Array2::zeros((2, 3)).view()).unwrap(), Array2::zeros((3, 2)));
     }
 }

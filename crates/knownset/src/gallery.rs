@@ -53,7 +53,7 @@ fn row(images: &Images, set: &Set, rows: &[usize], scores: &[f64], highest: bool
 }
 
 /// A small PNG in base64; images up to [`SIDE`] keep their pixels.
-fn png(image: &RgbImage) -> Option<String> {
+pub(crate) fn png(image: &RgbImage) -> Option<String> {
     let longest = image.width().max(image.height());
     let scale = |side: u32| (u64::from(side) * u64::from(SIDE) / u64::from(longest)).max(1) as u32;
     let (width, height) = (scale(image.width()), scale(image.height()));

@@ -215,6 +215,11 @@ impl Clip {
         place.ok_or(TokenizerError::NoEnd { context: self.spec.context })
     }
 
+    /// The text projection `[d, w]`: a text's embedding is its row times the end token's state of length w.
+    pub fn text_projection(&self) -> Array2<f32> {
+        matrix(values(self.network.text_projection()), self.spec.text.width)
+    }
+
     /// The factor that turns cosines into logits; 100 in OpenAI's models.
     pub fn scale(&self) -> f32 {
         values(self.network.scale()).first().copied().unwrap_or(1.0)

@@ -34,10 +34,11 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use knownset_core::digest::Hasher;
 use ndarray::{Array3, Array4, ArrayView3};
 
 use crate::checkpoint::CheckpointError;
-use crate::network::{Autoencoder, UNet};
+use crate::network::{Autoencoder, UNet, to_weights};
 use crate::precision::Precision;
 use crate::tokenizer::TokenizerError;
 pub use error::SampleError;
@@ -174,6 +175,17 @@ impl Pipeline {
     /// The method of the folder's own scheduler, where it is one of ours.
     pub fn method(&self) -> Option<Method> {
         self.method
+    }
+
+    /// Digest of all weights, as the networks have them; it takes a copy of the UNet's.
+    pub fn weights_sha256(&self) -> String {
+        let text = self.text.as_ref().map(|text| to_weights(text.network()).sha256());
+        let autoencoder = self.autoencoder.as_ref().map(|autoencoder| to_weights(autoencoder).sha256());
+        let mut hasher = Hasher::default();
+        for digest in [text, Some(to_weights(&self.unet).sha256()), autoencoder] {
+            hasher.field(digest.unwrap_or_default().as_bytes());
+        }
+        hasher.finish()
     }
 }
 

@@ -62,14 +62,33 @@ pub enum EdgeError {
         /// Which one.
         row: usize,
     },
+    /// As many dimensions as so many texts can span: they are all equally far from their mean, whatever they say.
+    #[error(
+        "{texts} texts of {width} numbers are all equally far from their mean by Mahalanobis; take cosine or euclidean"
+    )]
+    AllEqual {
+        /// Texts there are.
+        texts: usize,
+        /// Numbers of a text.
+        width: usize,
+    },
     /// No eigenvalues.
     #[error("the covariance of the texts has no decomposition")]
     NoConvergence,
 }
 
-/// The rows, in their order, whose nearness is at most the `percent`-th percentile of the class's, as NumPy interpolates
-/// percentiles; `texts` `[n, d]` are of one class. Equal nearness is all in or all out.
-pub fn edges(texts: ArrayView2<'_, f32>, nearness: Nearness, percent: f64) -> Result<Vec<usize>, EdgeError> {
+/// The edge of a class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edges {
+    /// The class's mean `[d]`.
+    pub mean: Array1<f64>,
+    /// The rows at the edge, in their order, and how near each is to the mean.
+    pub rows: Vec<(usize, f64)>,
+}
+
+/// The rows whose nearness is at most the `percent`-th percentile of the class's, as NumPy interpolates percentiles;
+/// `texts` `[n, d]` are of one class. Equal nearness is all in or all out.
+pub fn edges(texts: ArrayView2<'_, f32>, nearness: Nearness, percent: f64) -> Result<Edges, EdgeError> {
     let count = texts.nrows();
     if count < 2 {
         return Err(EdgeError::TooFew { texts: count });
@@ -87,6 +106,9 @@ pub fn edges(texts: ArrayView2<'_, f32>, nearness: Nearness, percent: f64) -> Re
             let centred = &texts - &mean;
             let covariance = centred.t().dot(&centred) / (count - 1) as f64;
             let white = whitening(&covariance).map_err(|_| EdgeError::NoConvergence)?;
+            if white.ncols() + 1 == count {
+                return Err(EdgeError::AllEqual { texts: count, width: texts.ncols() });
+            }
             project(centred.view(), white.view()).map_axis(Axis(1), |row| -row.dot(&row))
         }
         Nearness::Cosine => {
@@ -96,7 +118,8 @@ pub fn edges(texts: ArrayView2<'_, f32>, nearness: Nearness, percent: f64) -> Re
         Nearness::Euclidean => (&texts - &mean).map_axis(Axis(1), |row| -row.dot(&row).sqrt()),
     };
     let threshold = percentile(&near, percent);
-    Ok((0..count).filter(|&row| near[row] <= threshold).collect())
+    let rows = near.iter().copied().enumerate().filter(|&(_, near)| near <= threshold).collect();
+    Ok(Edges { mean, rows })
 }
 
 /// Between the two values around the place (n − 1) · percent / 100 of the sorted ones, in proportion.
@@ -115,28 +138,34 @@ mod tests {
 
     use super::*;
 
+    fn rows(texts: &Array2<f32>, nearness: Nearness, percent: f64) -> Vec<usize> {
+        edges(texts.view(), nearness, percent).unwrap().rows.into_iter().map(|(row, _)| row).collect()
+    }
+
     /// Mean (2, 0): lengths of the differences are 2, 1, 1, 2; across the line two lie off it.
     #[test]
     fn the_furthest_by_hand() {
         let texts = array![[0.0_f32, 0.0], [1.0, 0.0], [3.0, 0.0], [4.0, 0.0]];
-        assert_eq!(edges(texts.view(), Nearness::Euclidean, 40.0).unwrap(), [0, 3]);
+        assert_eq!(rows(&texts, Nearness::Euclidean, 40.0), [0, 3]);
         // A percentile between the two furthest and the two nearest takes only what lies at or below it.
-        assert_eq!(edges(texts.view(), Nearness::Euclidean, 100.0).unwrap(), [0, 1, 2, 3]);
+        assert_eq!(rows(&texts, Nearness::Euclidean, 100.0), [0, 1, 2, 3]);
         // Along one line the covariance has rank one, and its pseudo-inverse the same order.
-        assert_eq!(edges(texts.view(), Nearness::Mahalanobis, 40.0).unwrap(), [0, 3]);
+        assert_eq!(rows(&texts, Nearness::Mahalanobis, 40.0), [0, 3]);
         // Stretched tenfold along x, a small step along y is the furthest.
         let stretched = array![[-10.0_f32, 0.0], [10.0, 0.0], [-10.0, 0.1], [10.0, -0.1], [0.0, 0.9], [0.0, -0.9]];
-        assert_eq!(edges(stretched.view(), Nearness::Euclidean, 60.0).unwrap(), [0, 1, 2, 3]);
-        assert_eq!(edges(stretched.view(), Nearness::Mahalanobis, 20.0).unwrap(), [4, 5]);
+        assert_eq!(rows(&stretched, Nearness::Euclidean, 60.0), [0, 1, 2, 3]);
+        assert_eq!(rows(&stretched, Nearness::Mahalanobis, 20.0), [4, 5]);
+        let found = edges(texts.view(), Nearness::Euclidean, 40.0).unwrap();
+        assert_eq!(found, Edges { mean: array![2.0, 0.0], rows: vec![(0, -2.0), (3, -2.0)] });
         let turned = array![[1.0_f32, 0.0], [2.0, 0.1], [9.0, 0.0], [0.0, 1.0]];
-        assert_eq!(edges(turned.view(), Nearness::Cosine, 20.0).unwrap(), [3]);
+        assert_eq!(rows(&turned, Nearness::Cosine, 20.0), [3]);
     }
 
     #[test]
     fn a_fifth_of_the_texts_is_a_fifth() {
         let texts = Array2::from_shape_fn((1000, 3), |(row, column)| ((row * 7919 + column * 31) % 997) as f32);
         for nearness in Nearness::ALL.map(|(_, nearness)| nearness) {
-            let found = edges(texts.view(), nearness, 20.0).unwrap().len();
+            let found = edges(texts.view(), nearness, 20.0).unwrap().rows.len();
             assert!((200..=204).contains(&found), "{nearness}: {found}");
         }
     }
@@ -147,6 +176,10 @@ mod tests {
         assert_eq!(edges(two.slice(ndarray::s![..1, ..]), Nearness::Cosine, 20.0), Err(EdgeError::TooFew { texts: 1 }));
         assert_eq!(edges(two.view(), Nearness::Cosine, 0.0), Err(EdgeError::Percent { percent: 0.0 }));
         assert!(matches!(edges(two.view(), Nearness::Cosine, f64::NAN), Err(EdgeError::Percent { .. })));
+        let apart = array![[0.0_f32, 0.0, 1.0], [5.0, 0.0, 2.0], [0.0, 3.0, 1.0]];
+        let expected = EdgeError::AllEqual { texts: 3, width: 3 };
+        assert_eq!(edges(apart.view(), Nearness::Mahalanobis, 20.0), Err(expected));
+        assert_eq!(rows(&apart, Nearness::Euclidean, 20.0), [1]);
         let odd = array![[0.0_f32], [f32::INFINITY]];
         assert_eq!(edges(odd.view(), Nearness::Cosine, 20.0), Err(EdgeError::NotFinite { row: 1 }));
     }

@@ -57,6 +57,8 @@ pub struct Outward {
 }
 
 impl Outward {
+    /// Five steps of a tenth to half of the text's distance; a choice of ours, no paper's.
+    pub const FROM_MEAN: Self = Self { direction: Direction::FromMean, first: 0.1, more: 0.1, count: 5 };
     /// As released: five steps of 3e-5 to 1.5e-4.
     pub const RELEASED: Self = Self { direction: Direction::Released, first: 3e-5, more: 3e-5, count: 5 };
 

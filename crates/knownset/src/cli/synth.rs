@@ -1,10 +1,14 @@
 //! Arguments of `knownset synth`.
 
+mod fakes;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use knownset_nn::diffusion::Method;
 
 use super::{at_least_one, shard};
+pub(crate) use fakes::{All, Backgrounds, Band, Drawing, Outliers};
 
 #[derive(Debug, Args)]
 pub(crate) struct Synth {
@@ -20,6 +24,12 @@ pub(crate) enum Stage {
     Boxes(Boxes),
     /// Draw an image from every context by latent diffusion
     Image(Image),
+    /// Draw fake outliers: captions at the edge of their class, moved outwards
+    Outliers(Outliers),
+    /// Blur the known object out of every image
+    Backgrounds(Backgrounds),
+    /// Captions, outliers and backgrounds, one after the other: all that `train --recipe fodfom` needs
+    All(All),
 }
 
 /// Which images a stage reads, and where it keeps what it says of them.
@@ -74,17 +84,24 @@ pub(crate) struct Boxes {
     /// Its checkpoint folder
     #[arg(long, value_name = "DIR")]
     pub(crate) weights: PathBuf,
-    /// What to look for, each phrase with a full stop: "a cat . a dog ."
+    /// What to look for, each phrase with a full stop: "a cat . a dog ." [default: the image's own class]
     #[arg(long, value_name = "TEXT")]
-    pub(crate) prompt: String,
+    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) thresholds: BoxThresholds,
+    #[command(flatten)]
+    pub(crate) lines: Lines,
+}
+
+/// Which boxes and words count.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct BoxThresholds {
     /// A box is kept if its score is above this
     #[arg(long, value_name = "SCORE", default_value_t = 0.3)]
     pub(crate) box_threshold: f32,
     /// A word belongs to a box's phrase if its probability is above this
     #[arg(long, value_name = "SHARE", default_value_t = 0.25)]
     pub(crate) text_threshold: f32,
-    #[command(flatten)]
-    pub(crate) lines: Lines,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -122,4 +139,15 @@ pub(crate) enum SchedulerName {
     Ddim,
     Pndm,
     Euler,
+}
+
+impl SchedulerName {
+    /// Its sampler, without fresh noise.
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::Ddim => Method::Ddim { eta: 0.0 },
+            Self::Pndm => Method::Pndm,
+            Self::Euler => Method::Euler,
+        }
+    }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Thumbnail {
 }
 
 impl Gallery {
-    fn context(&self) -> minijinja::Value {
+    pub(crate) fn context(&self) -> minijinja::Value {
         let image = |image: &Thumbnail| context! { id => image.id.as_str(), score => image.score.as_str(), png => image.png.as_str() };
         context! { title => self.title.as_str(), images => self.images.iter().map(image).collect::<Vec<_>>() }
     }

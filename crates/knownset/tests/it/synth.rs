@@ -1,27 +1,13 @@
 //! The networks of `knownset synth`, each alone, on the tiny checkpoints that their parity tests use.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use knownset_core::{Tensor, TensorFile};
 use knownset_nn::diffusion::{Method, Pipeline, Request};
 use ndarray::{Array3, Array4, ArrayD};
-use serde_json::Value;
 
-use crate::util::{image_folder, noise, run, text};
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../knownset-nn/tests/golden").join(name)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs_err::create_dir_all(to).unwrap();
-    for entry in fs_err::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &to) } else { fs_err::copy(&path, &to).map(drop).unwrap() }
-    }
-}
+use crate::util::{copy, golden, image_folder, lines, noise, run, text};
 
 fn write_npy(path: &Path, array: &ArrayD<f32>) {
     use npyz::WriterBuilder;
@@ -30,10 +16,6 @@ fn write_npy(path: &Path, array: &ArrayD<f32>) {
     let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd().unwrap();
     writer.extend(array.iter().copied()).unwrap();
     writer.finish().unwrap();
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    fs_err::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -130,6 +112,13 @@ fn boxes_lie_about_where_the_image_is() {
         run(folder.path(), &[&usual[..], more].concat())
     };
     boxes(&["--prompt", "a cat .", "--box-threshold", "2"]).refused(&["threshold is 2"]);
+    fs_err::remove_file(&out).unwrap();
+    assert_eq!(boxes(&["--box-threshold", "0", "--json"]).json()["n"], 4);
+    let own = lines(&out);
+    fs_err::remove_file(&out).unwrap();
+    assert_eq!(boxes(&["--prompt", "dog .", "--box-threshold", "0", "--json"]).json()["n"], 4);
+    let dogs = lines(&out);
+    assert!(dogs[3] == own[3] && dogs[0] != own[0], "the image's own class is the usual prompt");
     fs_err::remove_file(&out).unwrap();
     assert_eq!(boxes(&["--prompt", "a cat .", "--box-threshold", "0", "--json"]).json()["n"], 4);
     for line in lines(&out) {

@@ -134,3 +134,23 @@ pub(crate) fn shared_data() -> Option<PathBuf> {
     println!("skipped: no shared data");
     None
 }
+
+/// The tiny checkpoints that the networks' parity tests use.
+pub(crate) fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../knownset-nn/tests/golden").join(name)
+}
+
+/// Copies a folder and what is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs_err::create_dir_all(to).unwrap();
+    for entry in fs_err::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &to) } else { fs_err::copy(&path, &to).map(drop).unwrap() }
+    }
+}
+
+/// A file of JSON, line by line.
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
+    fs_err::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}

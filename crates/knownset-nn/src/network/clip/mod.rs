@@ -135,6 +135,11 @@ impl Clip {
         self.text_projection.forward(self.text_model.read(vectors, ends))
     }
 
+    /// What [`texts`](Self::texts) multiplies end tokens' states with, `[d, w]`.
+    pub fn text_projection(&self) -> Tensor<2> {
+        self.text_projection.weight.val()
+    }
+
     /// The factor that turns cosines into logits, e to the learned `logit_scale`; `[1]`.
     pub fn scale(&self) -> Tensor<1> {
         self.logit_scale.val().exp()

@@ -4,14 +4,15 @@ use std::ops::Range;
 
 use anyhow::Context;
 use knownset_data::preprocess_scaled;
+use knownset_data::words::spoken;
 use knownset_nn::grounding::{Grounding, Thresholds};
 use ndarray::Array3;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::lines::{self, Answer};
-use crate::cli::{Boxes, GroundingName};
+use super::lines::{self, Answer, Written};
+use crate::cli::{BoxThresholds, Boxes, GroundingName};
 use crate::commands::Status;
 use crate::images::Images;
 use crate::printer::Printer;
@@ -25,23 +26,28 @@ struct Found {
 }
 
 pub(super) fn run(args: &Boxes, printer: Printer) -> anyhow::Result<Status> {
+    write(args, printer)?.print(printer)
+}
+
+pub(super) fn write(args: &Boxes, printer: Printer) -> anyhow::Result<Written> {
     let GroundingName::GroundingDino = args.grounding;
     let folder = args.weights.display();
     let network = Grounding::load(&args.weights).with_context(|| format!("cannot load the detector in {folder}"))?;
-    let thresholds = Thresholds { score: args.box_threshold, text: args.text_threshold };
+    let BoxThresholds { box_threshold, text_threshold } = args.thresholds;
+    let thresholds = Thresholds { score: box_threshold, text: text_threshold };
     let settings = json!({
         "stage": "boxes", "grounding": "grounding-dino", "weights": network.weights_sha256(), "prompt": args.prompt,
-        "box_threshold": args.box_threshold, "text_threshold": args.text_threshold,
+        "box_threshold": box_threshold, "text_threshold": text_threshold,
     });
     lines::write(&args.lines, "boxes", &settings, printer, |images, rows| {
-        boxes(&network, &args.prompt, thresholds, images, rows)
+        boxes(&network, args.prompt.as_deref(), thresholds, images, rows)
     })
 }
 
 /// What is found in a few images.
 fn boxes(
     network: &Grounding,
-    prompt: &str,
+    prompt: Option<&str>,
     thresholds: Thresholds,
     images: &Images,
     rows: Range<usize>,
@@ -53,7 +59,9 @@ fn boxes(
         };
         let (values, shape) = preprocess_scaled(&image, network.preprocess());
         let input = Array3::from_shape_vec(shape, values)?;
-        let found = network.detect(input.view(), image.dimensions(), prompt, thresholds);
+        let own = || Ok(format!("{} .", class(images, row)?.to_lowercase()));
+        let prompt = prompt.map_or_else(own, |prompt| anyhow::Ok(prompt.to_owned()))?;
+        let found = network.detect(input.view(), image.dimensions(), &prompt, thresholds);
         let mut all = Found::default();
         for found in found.with_context(|| format!("in {}", images.id(row)))? {
             all.boxes.push(found.corners);
@@ -63,4 +71,10 @@ fn boxes(
         Ok(Answer::Said(all))
     };
     rows.into_par_iter().map(one).collect()
+}
+
+/// The name of an image's class, as it is spoken.
+fn class(images: &Images, row: usize) -> anyhow::Result<String> {
+    let name = usize::try_from(images.label(row)).ok().and_then(|label| images.class_names().get(label));
+    Ok(spoken(name.with_context(|| format!("{} has no class to look for; give --prompt", images.id(row)))?))
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::lines::{self, Answer};
+use super::lines::{self, Answer, Written};
 use crate::cli::{CaptionerName, Captions};
 use crate::commands::Status;
 use crate::images::{Images, Inputs, STOP};
@@ -25,6 +25,10 @@ struct Caption {
 }
 
 pub(super) fn run(args: &Captions, printer: Printer) -> anyhow::Result<Status> {
+    write(args, printer)?.print(printer)
+}
+
+pub(super) fn write(args: &Captions, printer: Printer) -> anyhow::Result<Written> {
     let CaptionerName::Blip2 = args.captioner;
     let folder = args.weights.display();
     let captioner = Captioner::load(&args.weights).with_context(|| format!("cannot load the captioner in {folder}"))?;

@@ -3,19 +3,16 @@
 //! Beside the file lies a record of what made it; a run goes on behind the lines that are there if that is the same, and
 //! refuses if it is not.
 
-use std::io::{BufRead, BufReader, Seek, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use anyhow::Context;
-use fs_err::{File, OpenOptions};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::journal::Journal;
+use super::record::{claim, share};
 use crate::cli::Lines;
 use crate::commands::Status;
-use crate::hint::Hint;
 use crate::images::{Images, STOP};
 use crate::printer::Printer;
 
@@ -37,12 +34,25 @@ struct Line<'a, T> {
 
 /// What a run did.
 #[derive(Serialize)]
-struct Written {
+pub(super) struct Written {
     out: String,
     /// Lines in the file.
     n: usize,
     /// Images of this run that could not be read.
     unreadable: Vec<String>,
+}
+
+impl Written {
+    pub(super) fn print(&self, printer: Printer) -> anyhow::Result<Status> {
+        printer.result(self, || self.to_string())?;
+        Ok(Status::Done)
+    }
+}
+
+impl std::fmt::Display for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} lines", self.out, self.n)
+    }
 }
 
 /// Opens the images, asks `answers` about those that the file does not know yet, a batch of rows at a time, and writes
@@ -53,89 +63,44 @@ pub(super) fn write<T: Serialize>(
     settings: &Value,
     printer: Printer,
     answers: impl Fn(&Images, Range<usize>) -> anyhow::Result<Vec<Answer<T>>>,
-) -> anyhow::Result<Status> {
+) -> anyhow::Result<Written> {
     let images = Images::open(&args.data, args.strict)?;
-    let share = |(index, count): (usize, usize)| images.len() * (index - 1) / count..images.len() * index / count;
-    let range = args.shard.map_or(0..images.len(), share);
-    let settings = json!({ "settings": settings, "images": images.fingerprint(), "rows": [range.start, range.end] });
-    let mut file = resume(&args.out, &settings)?;
+    let range = share(images.len(), args.shard);
+    let mut settings = settings.clone();
+    settings["images"] = images.fingerprint().into();
+    settings["rows"] = json!([range.start, range.end]);
+    // `captions.jsonl` → `captions.jsonl.made.json`.
+    let mut record = args.out.as_os_str().to_owned();
+    record.push(".made.json");
+    claim(record.as_ref(), &settings, &args.out, args.out.exists())?;
     // An unreadable image leaves no line: the rows behind the last one written are those to be looked at.
-    let (mut lines, next) = known(&args.out, &mut file, &images, range.clone())?;
+    let mut journal = Journal::open(&args.out, range.start, |line, next| {
+        let id = line.get("id")?.as_str()?;
+        (next..range.end).find(|&row| images.id(row) == id)
+    })?;
     let progress = printer.progress(what, range.len());
-    progress.advance(next - range.start);
+    progress.advance(journal.next - range.start);
     let mut unreadable = Vec::new();
-    for start in (next..range.end).step_by(args.batch_size) {
+    for start in (journal.next..range.end).step_by(args.batch_size) {
         let rows = start..(start + args.batch_size).min(range.end);
         if STOP.load(Ordering::Relaxed) {
             let done = start - range.start;
             anyhow::bail!("stopped after {done} of {}; run the same command again to go on", range.len());
         }
-        let mut text = Vec::new();
+        let mut lines = Vec::new();
         for (row, answer) in rows.clone().zip(answers(&images, rows.clone())?) {
             match answer {
-                Answer::Said(said) => {
-                    serde_json::to_writer(&mut text, &Line { id: images.id(row), label: images.label(row), said })?;
-                    text.push(b'\n');
-                    lines += 1;
-                }
+                Answer::Said(said) => lines.push(Line { id: images.id(row), label: images.label(row), said }),
                 Answer::Unreadable(why) if args.strict => anyhow::bail!(why),
                 Answer::Unreadable(why) => unreadable.push(why),
             }
         }
-        file.write_all(&text).and_then(|()| file.flush())?;
+        journal.write(&lines)?;
         progress.advance(rows.len());
     }
     drop(progress);
     if let Some(first) = unreadable.first() {
         printer.note(format!("warning: {} images left out, first {first}", unreadable.len()));
     }
-    let written = Written { out: args.out.display().to_string(), n: lines, unreadable };
-    printer.result(&written, || format!("{}: {} lines", written.out, written.n))?;
-    Ok(Status::Done)
-}
-
-/// The file, to be read and written behind its end; made if it is not there.
-fn resume(out: &Path, settings: &Value) -> anyhow::Result<File> {
-    let record = record(out);
-    if out.exists() {
-        let made = fs_err::read_to_string(&record).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-        if made.as_ref() != Some(settings) {
-            let error = anyhow::anyhow!("{} was made with other settings, or by something else", out.display());
-            return Err(error.context(Hint("choose another --out, or remove the file".into())));
-        }
-    } else {
-        let text = serde_json::to_string_pretty(settings)?;
-        let written = knownset_core::write_atomically(&record, |file| file.write_all(text.as_bytes()));
-        written.with_context(|| format!("cannot write {}", record.display()))?;
-    }
-    Ok(OpenOptions::new().read(true).append(true).create(true).open(out)?)
-}
-
-/// `captions.jsonl` → `captions.jsonl.made.json`.
-fn record(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".made.json");
-    name.into()
-}
-
-/// The lines there are, and the row behind the last one's. A line cut short is taken off.
-fn known(path: &Path, file: &mut File, images: &Images, range: Range<usize>) -> anyhow::Result<(usize, usize)> {
-    let (mut lines, mut next, mut end) = (0, range.start, 0);
-    let mut reader = BufReader::new(&*file);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let length = reader.read_until(b'\n', &mut line)?;
-        if length == 0 || line.last() != Some(&b'\n') {
-            break;
-        }
-        let id =
-            serde_json::from_slice::<Value>(&line).ok().and_then(|line| Some(line.get("id")?.as_str()?.to_owned()));
-        let row = id.and_then(|id| (next..range.end).find(|&row| images.id(row) == id));
-        let row = row.with_context(|| format!("{}: line {} is not about the next image", path.display(), lines + 1))?;
-        (lines, next, end) = (lines + 1, row + 1, end + length as u64);
-    }
-    file.set_len(end)?;
-    file.seek(std::io::SeekFrom::End(0))?;
-    Ok((lines, next))
+    Ok(Written { out: args.out.display().to_string(), n: journal.lines, unreadable })
 }

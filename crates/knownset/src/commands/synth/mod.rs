@@ -1,9 +1,21 @@
 //! `knownset synth`: images that nobody took, stage by stage; each network is reachable alone.
 
+mod all;
+mod backgrounds;
 mod boxes;
 mod captions;
+mod contact;
+mod contexts;
+mod files;
 mod image;
+mod journal;
 mod lines;
+mod manifest;
+mod moved;
+mod outliers;
+mod record;
+mod scoring;
+mod texts;
 
 use super::Status;
 use crate::cli::{Stage, Synth};
@@ -14,5 +26,8 @@ pub(super) fn run(args: &Synth, printer: Printer) -> anyhow::Result<Status> {
         Stage::Captions(args) => captions::run(args, printer),
         Stage::Boxes(args) => boxes::run(args, printer),
         Stage::Image(args) => image::run(args, printer),
+        Stage::Outliers(args) => outliers::run(args, printer),
+        Stage::Backgrounds(args) => backgrounds::run(args, printer),
+        Stage::All(args) => all::run(args, printer),
     }
 }

@@ -1,0 +1,60 @@
+//! `knownset synth all`: captions → outliers → backgrounds, each as its own command makes it.
+
+use serde_json::json;
+
+use super::{backgrounds, captions, outliers};
+use crate::cli::{All, Backgrounds, CaptionerName, Captions, Lines, Outliers};
+use crate::commands::Status;
+use crate::printer::Printer;
+
+/// The four networks are folders that the arguments name. Networks that ship with the program for a world of its own
+/// would be found here, as folders of the same layouts.
+pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
+    let lines = args.out.join("captions.jsonl");
+    let written = captions::write(
+        &Captions {
+            captioner: CaptionerName::Blip2,
+            weights: args.captioner_weights.clone(),
+            prompt: String::new(),
+            max_tokens: args.max_tokens,
+            lines: Lines {
+                data: args.data.clone(),
+                out: lines.clone(),
+                shard: None,
+                batch_size: args.batch_size,
+                strict: args.strict,
+            },
+        },
+        printer,
+    )?;
+    printer.note(written.to_string());
+    let outliers = outliers::make(
+        &Outliers {
+            captions: lines,
+            data: args.data.clone(),
+            out: args.out.join("outliers"),
+            shard: None,
+            drawing: args.drawing.clone(),
+        },
+        printer,
+    )?;
+    printer.note(outliers.to_string());
+    let backgrounds = backgrounds::make(
+        &Backgrounds {
+            data: args.data.clone(),
+            boxes: None,
+            grounding_weights: Some(args.grounding_weights.clone()),
+            thresholds: args.thresholds,
+            out: args.out.join("backgrounds"),
+            size: args.blur_size,
+            shard: None,
+            batch_size: args.batch_size,
+            strict: args.strict,
+        },
+        printer,
+    )?;
+    let out = args.out.display();
+    let all = json!({ "out": out.to_string(), "captions": written, "outliers": outliers, "backgrounds": backgrounds });
+    printer.result(&all, || format!("{backgrounds}\nfolder:{out} is all fakes, for train --outliers"))?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,61 @@
+//! A file of JSON objects, one a line, each about a row of something, in the rows' order. A run that was stopped, however
+//! it was, goes on behind the last whole line.
+
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fs_err::{File, OpenOptions};
+use serde::Serialize;
+use serde_json::Value;
+
+pub(super) struct Journal {
+    file: File,
+    path: PathBuf,
+    /// Lines there are.
+    pub(super) lines: usize,
+    /// The row behind the last line's.
+    pub(super) next: usize,
+}
+
+impl Journal {
+    /// Opens a file, made if it is not there; a line cut short is taken off. `place` is the row that a line is about, if
+    /// it is one from the given row on.
+    pub(super) fn open(
+        path: &Path,
+        first: usize,
+        place: impl Fn(&Value, usize) -> Option<usize>,
+    ) -> anyhow::Result<Self> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let (mut lines, mut next, mut end) = (0, first, 0);
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line)?;
+            if length == 0 || line.last() != Some(&b'\n') {
+                break;
+            }
+            let row = serde_json::from_slice(&line).ok().and_then(|line| place(&line, next));
+            let row =
+                row.with_context(|| format!("{}: line {} is not about the next image", path.display(), lines + 1))?;
+            (lines, next, end) = (lines + 1, row + 1, end + length as u64);
+        }
+        file.set_len(end)?;
+        file.seek(std::io::SeekFrom::End(0))?;
+        Ok(Self { file, path: path.to_owned(), lines, next })
+    }
+
+    /// Writes lines that belong together.
+    pub(super) fn write<T: Serialize>(&mut self, lines: &[T]) -> anyhow::Result<()> {
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line)?;
+            text.push(b'\n');
+        }
+        let written = self.file.write_all(&text).and_then(|()| self.file.flush());
+        written.with_context(|| format!("cannot write {}", self.path.display()))?;
+        self.lines += lines.len();
+        Ok(())
+    }
+}

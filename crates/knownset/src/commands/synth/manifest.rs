@@ -1,0 +1,125 @@
+//! What became of every image: `manifest.jsonl`, in figures and to look at.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::{Deserialize, Serialize};
+
+use super::{contact, files};
+use crate::commands::Status;
+use crate::images::Images;
+use crate::printer::Printer;
+
+/// The folder's files.
+pub(super) const MANIFEST: &str = "manifest.jsonl";
+pub(super) const RECORD: &str = "made.json";
+const CONTACT: &str = "contact.html";
+
+/// A line: an image that was made, or one that was not and why.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// The image's place below the folder; nothing where there is none.
+    pub(super) path: Option<String>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rejected: Option<String>,
+    /// K, the number of known classes.
+    pub(super) label: usize,
+    pub(super) kind: Kind,
+    /// The known class that it comes from, as it is spoken.
+    pub(super) class: String,
+    /// The image that it comes from.
+    pub(super) id: String,
+    #[serde(flatten)]
+    pub(super) drawn: Option<Drawn>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    Outlier,
+    Background,
+}
+
+/// How an outlier came to be.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Drawn {
+    pub(super) caption: String,
+    /// Which step outwards, from 0.
+    pub(super) step: usize,
+    pub(super) seed: u64,
+    /// Cosine with the class's name; nothing where nothing was drawn.
+    pub(super) clip_score: Option<f64>,
+}
+
+/// What was made, in figures.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    out: String,
+    /// Images.
+    n: usize,
+    /// Why others are none, and how many.
+    rejected: BTreeMap<String, usize>,
+    classes: Vec<ClassSummary>,
+    contact: String,
+}
+
+/// The same of the images that come from one class.
+#[derive(Serialize)]
+pub(super) struct ClassSummary {
+    pub(super) class: String,
+    pub(super) n: usize,
+    pub(super) rejected: BTreeMap<String, usize>,
+}
+
+impl Summary {
+    /// Reads the manifest in `out`, and leaves a page to look at beside it.
+    pub(super) fn new(out: &Path, title: &str, images: &Images) -> anyhow::Result<Self> {
+        let entries: Vec<Entry> = files::read_lines(&out.join(MANIFEST))?;
+        let mut classes: Vec<ClassSummary> = Vec::new();
+        let mut rejected = BTreeMap::new();
+        for entry in &entries {
+            let place = classes.iter().position(|class| class.class == entry.class).unwrap_or_else(|| {
+                classes.push(ClassSummary { class: entry.class.clone(), n: 0, rejected: BTreeMap::new() });
+                classes.len() - 1
+            });
+            match &entry.rejected {
+                None => classes[place].n += 1,
+                Some(why) => {
+                    *classes[place].rejected.entry(why.clone()).or_default() += 1;
+                    *rejected.entry(why.clone()).or_default() += 1;
+                }
+            }
+        }
+        let page = out.join(CONTACT);
+        files::write(&page, contact::page(out, title, &entries, &classes, images)?.as_bytes())?;
+        let n = classes.iter().map(|class| class.n).sum();
+        Ok(Self { out: out.display().to_string(), n, rejected, classes, contact: page.display().to_string() })
+    }
+
+    pub(super) fn print(&self, printer: Printer) -> anyhow::Result<Status> {
+        printer.result(self, || self.to_string())?;
+        Ok(Status::Done)
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut table = Table::new();
+        let reasons = self.rejected.keys().map(String::as_str);
+        table.load_style(presets::NOTHING).set_header(["class", "images"].into_iter().chain(reasons));
+        let row = |name: &str, n: usize, rejected: &BTreeMap<String, usize>| {
+            let counts = self.rejected.keys().map(|why| rejected.get(why).copied().unwrap_or_default().to_string());
+            [name.to_owned(), n.to_string()].into_iter().chain(counts).collect::<Vec<_>>()
+        };
+        for class in &self.classes {
+            table.add_row(row(&class.class, class.n, &class.rejected));
+        }
+        table.add_row(row("all", self.n, &self.rejected));
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        write!(f, "{table}\n{}: {} images; {}", self.out, self.n, self.contact)
+    }
+}

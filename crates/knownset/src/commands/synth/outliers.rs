@@ -1,0 +1,166 @@
+//! `knownset synth outliers`: captions → text features → the edge of each class, moved outwards → fake tokens → images.
+//!
+//! FodFoM (Chen et al. 2024, <https://arxiv.org/abs/2412.05293>). Where this differs from the released code: class names
+//! are as they are spoken; captions are as long as the text tower reads, for ImageNet too; the edge is by cosine unless
+//! told otherwise; every image has noise of its own, whatever is drawn with it; none is left over from batches of four.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use image::RgbImage;
+use knownset_data::words::spoken;
+use knownset_nn::clip::Clip;
+use knownset_nn::diffusion::{Pipeline, SampleError};
+use knownset_train::synthesis::{Diffusion, Generator, Wanted};
+use serde_json::{Value, json};
+
+use super::contexts::Contexts;
+use super::journal::Journal;
+use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
+use super::moved::Moved;
+use super::record::{claim, digest, share};
+use super::scoring::Scoring;
+use super::{files, texts};
+use crate::cli::{Band, Drawing, Outliers};
+use crate::commands::Status;
+use crate::images::{Images, STOP};
+use crate::printer::Printer;
+use crate::towers;
+
+pub(super) fn run(args: &Outliers, printer: Printer) -> anyhow::Result<Status> {
+    make(args, printer)?.print(printer)
+}
+
+/// Makes what is not there yet.
+pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary> {
+    let (out, drawing) = (&args.out, &args.drawing);
+    let images = Images::open(&args.data, false)?;
+    let classes: Vec<String> = images.class_names().iter().map(|name| spoken(name)).collect();
+    let captions = texts::captions(&args.captions, &images, printer)?;
+    let clip = towers::open("clip", Some(&drawing.clip), printer)?;
+    let pipeline = pipeline(drawing)?;
+    let sides = sides(&pipeline, &drawing.weights)?;
+
+    let settings = settings(args, &classes, &clip, &pipeline)?;
+    let made = ["features.npz", "edges.jsonl", "fakes.npz", MANIFEST].map(|name| out.join(name));
+    claim(&out.join(RECORD), &settings, out, made.iter().any(|path| path.exists()))?;
+    let [features, _, fakes, manifest] = &made;
+    let moved = if fakes.is_file() {
+        Moved::read(fakes, captions.len(), clip.spec().projection)?
+    } else {
+        let cache = drawing.keeping.cache();
+        let template = &drawing.template;
+        let texts = texts::features(features, &captions, template, &classes, &clip, cache.as_ref(), printer)?;
+        let edge = (drawing.edge, drawing.percent);
+        Moved::make(out, texts.view(), &captions, &classes, edge, drawing.moves.outward())?
+    };
+
+    let contexts = Contexts::new(&clip, &pipeline, &drawing.prompt, printer)?;
+    let generator = Diffusion {
+        pipeline: &pipeline,
+        unconditional: contexts.unconditional.clone(),
+        sides: [sides; 2],
+        method: drawing.scheduler.method(),
+        steps: drawing.steps,
+        guidance: drawing.guidance,
+    };
+    let scoring = Scoring::new(&clip, &classes)?;
+    let range = share(moved.captions.len(), args.shard);
+    let mut journal = Journal::open(manifest, range.start, |line, next| {
+        let caption = range.contains(&next).then(|| &captions[moved.captions[next]])?;
+        (line["id"] == *caption.id && line["step"] == moved.steps[next]).then_some(next)
+    })?;
+    let progress = printer.progress("outliers", range.len());
+    progress.advance(journal.next - range.start);
+    for place in journal.next..range.end {
+        let (caption, step) = (&captions[moved.captions[place]], moved.steps[place]);
+        // A stream for each step of each image, whatever else is at the edge.
+        let stream = (caption.row as u64) << 16 | step as u64;
+        let condition = contexts.of(moved.features.row(place));
+        let picture = draw(&generator, Wanted { condition, seed: drawing.seed, stream })
+            .with_context(|| format!("after {} of {} outliers", place - range.start, range.len()))?;
+        let (path, rejected, clip_score) = match picture {
+            None => (None, Some("not-finite"), None),
+            Some(picture) => {
+                let score = scoring.score(&picture, caption.label)?;
+                let rejected = drawing.clip_score.and_then(|band| outside(band, score));
+                let path = format!("images/{}/{:06}-{step}.png", caption.label, caption.row);
+                if rejected.is_none() {
+                    files::write_picture(&out.join(&path), &files::sized(picture, drawing.size))?;
+                }
+                (rejected.is_none().then_some(path), rejected, Some(score))
+            }
+        };
+        let drawn = Drawn { caption: caption.text.clone(), step, seed: drawing.seed, clip_score };
+        let entry = Entry {
+            path,
+            rejected: rejected.map(str::to_owned),
+            label: classes.len(),
+            kind: Kind::Outlier,
+            class: classes[caption.label].clone(),
+            id: caption.id.clone(),
+            drawn: Some(drawn),
+        };
+        journal.write(&[entry])?;
+        progress.advance(1);
+    }
+    drop(progress);
+    Summary::new(out, "Fake outliers", &images)
+}
+
+fn pipeline(drawing: &Drawing) -> anyhow::Result<Pipeline> {
+    let device = drawing.device.device()?;
+    let precision = drawing.precision.on(&device)?;
+    let pipeline = Pipeline::open_on(&drawing.weights, &device, precision);
+    pipeline.with_context(|| format!("cannot load the pipeline in {}", drawing.weights.display()))
+}
+
+/// The side of a pipeline's latents.
+fn sides(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<usize> {
+    let colours = pipeline.autoencoder().map_or(pipeline.unet().spec().outputs, |network| network.spec().image);
+    anyhow::ensure!(colours == 3, "the pipeline in {} draws images of {colours} channels, not 3", folder.display());
+    let side = pipeline.unet().spec().side;
+    side.with_context(|| format!("unet/config.json in {} does not say a sample_size", folder.display()))
+}
+
+/// Everything that decides what is made.
+fn settings(args: &Outliers, classes: &[String], clip: &Clip, pipeline: &Pipeline) -> anyhow::Result<Value> {
+    let Drawing { template, edge, percent, moves, prompt, steps, guidance, scheduler, seed, size, clip_score, .. } =
+        &args.drawing;
+    Ok(json!({
+        "stage": "outliers", "captions": digest(&args.captions)?, "classes": classes,
+        "clip": clip.origin().weights_sha256, "weights": pipeline.weights_sha256(),
+        "template": template, "edge": edge, "percent": percent, "outward": moves.outward(), "prompt": prompt,
+        "steps": steps, "guidance": guidance, "scheduler": format!("{scheduler:?}"), "seed": seed, "size": size,
+        "clip_score": clip_score, "precision": args.drawing.precision.to_string(), "shard": args.shard,
+    }))
+}
+
+/// An image; nothing where the network's numbers overflowed.
+fn draw<G>(generator: &G, wanted: Wanted<G::Condition>) -> anyhow::Result<Option<RgbImage>>
+where
+    G: Generator<Error = SampleError>,
+{
+    let mut watch = || if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    match generator.draw(&[wanted], &mut watch) {
+        Ok(drawn) => {
+            let drawn = drawn.first().context("stopped; run the same command again to go on")?;
+            Ok(Some(files::picture(drawn).context("an image of other colours than red, green and blue")?))
+        }
+        Err(SampleError::NotFinite { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Why an image of that score is not kept.
+fn outside(band: Band, score: f64) -> Option<&'static str> {
+    if band.low.is_some_and(|low| score < low) {
+        Some("clip-score-below")
+    } else if band.high.is_some_and(|high| score > high) {
+        Some("clip-score-above")
+    } else {
+        None
+    }
+}
