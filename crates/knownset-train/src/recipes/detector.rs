@@ -1,11 +1,12 @@
 //! A detector of GroundingDINO's layout: what a text names is found in an image (Liu et al. 2023).
 //!
-//! Loss, of every layer of the decoder and of the boxes that the encoder's cells propose: things are assigned to boxes at
+//! Loss, of every layer of the decoder and of the boxes that all the encoder's cells propose: things are assigned to boxes at
 //! the least cost (tokens 1, distance of coordinates 5, generalised overlap 2); 2 x focal loss of every box's logits for
 //! every token, those of the thing's name being wanted of its box (α 0.25, γ 2), 5 x the distance of its coordinates and
 //! 2 x (1 − generalised overlap), all divided by the number of things; weights as in transformers' `GroundingDino`
 //! configuration. Deviations: no denoising queries, and no pretrained backbones; offsets of deformable attention begin at
-//! random and not as stars.
+//! random and not as stars; proposals learn from all cells, as in Deformable DETR's second stage, where transformers gives
+//! the proposed boxes no gradient.
 //!
 //! A text is `a . b . c .`, the same for all images of a batch: names of what they show, and names of what other training
 //! images show. An image that shows nothing of it teaches to find nothing.
