@@ -6,6 +6,7 @@
 
 pub mod calibration;
 mod correlation;
+pub mod detection;
 pub mod digest;
 mod distribution;
 mod feature_file;

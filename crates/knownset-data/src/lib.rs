@@ -38,5 +38,5 @@ pub use load::{LoadedImage, load, rgb};
 pub use pickle::PickleError;
 pub use preprocess::{preprocess, preprocess_into, preprocess_scaled};
 pub use reference::{DATASETS, DatasetEntry, DatasetRef, Split};
-pub use source::{DatasetInfo, EncodedImage, ImageSource, Texts};
+pub use source::{DatasetInfo, EncodedImage, ImageSource, Located, Texts};
 pub use subset::Subset;

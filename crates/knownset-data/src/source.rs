@@ -31,6 +31,17 @@ pub struct Texts {
     pub tags: Vec<String>,
 }
 
+/// Something that an image shows, and where.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Located {
+    /// What it can be called, the kind it belongs to first.
+    pub names: Vec<String>,
+    /// Left, top, right and bottom in pixels of the image; right and bottom are those of the first pixel outside.
+    pub corners: [f32; 4],
+    /// Width and height of the image in pixels.
+    pub image: (u32, u32),
+}
+
 /// A dataset opened for random access from any thread. Decoding happens elsewhere.
 ///
 /// Rows are in byte order of their ids. Methods that take a row number panic, as slices do, when it is not below
@@ -60,6 +71,12 @@ pub trait ImageSource: Send + Sync {
     fn texts(&self, i: usize) -> Texts {
         let _ = i;
         Texts::default()
+    }
+
+    /// What a row's image shows and where; nothing in formats without boxes.
+    fn objects(&self, i: usize) -> Vec<Located> {
+        let _ = i;
+        Vec::new()
     }
 
     /// What becomes of a row's pixels once they are decoded: nothing, unless the dataset is seen through a

@@ -4,7 +4,7 @@ use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::{DataError, DatasetInfo, EncodedImage, ImageSource, Texts};
+use crate::{DataError, DatasetInfo, EncodedImage, ImageSource, Located, Texts};
 
 /// Some rows of a dataset, drawn by chance and kept in their order.
 ///
@@ -64,6 +64,10 @@ impl ImageSource for Subset {
 
     fn texts(&self, i: usize) -> Texts {
         self.inner.texts(self.rows[i])
+    }
+
+    fn objects(&self, i: usize) -> Vec<Located> {
+        self.inner.objects(self.rows[i])
     }
 
     fn alter(&self, i: usize, image: RgbImage) -> RgbImage {

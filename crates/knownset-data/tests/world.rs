@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use knownset_data::DatasetRef;
 use knownset_data::world::{CLASSES, SIDE, SPLITS, Scene, SplitInfo, SplitKind, World, WorldError, WorldSplit};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -302,4 +303,24 @@ fn unknown_names_are_answered_with_the_known_ones() {
 #[should_panic(expected = "image 1000 of split \"test\", which has 1000")]
 fn an_index_beyond_the_split_panics_as_a_slice_does() {
     open("test").image(1000);
+}
+
+#[test]
+fn what_is_seen_has_its_class_its_name_and_its_box() {
+    let train = "world:sprites#train".parse::<DatasetRef>().expect("a reference").open().expect("a listed split opens");
+    for i in (0..train.len()).step_by(397) {
+        let scene = open("train").scene(i);
+        let object = scene.object.expect("a known class has an object");
+        let [seen] = <[_; 1]>::try_from(train.objects(i)).expect("one object");
+        assert_eq!((seen.names.first(), seen.names.last()), (Some(&scene.class.replace('-', " ")), Some(&object.name)));
+        let [left, top, right, bottom] = seen.corners.map(|corner| corner as u32);
+        assert_eq!(
+            [left, top, right - left, bottom - top],
+            [object.bbox.x, object.bbox.y, object.bbox.width, object.bbox.height]
+        );
+        assert_eq!(seen.image, (SIDE as u32, SIDE as u32));
+    }
+    let textures =
+        "world:sprites#textures".parse::<DatasetRef>().expect("a reference").open().expect("a listed split opens");
+    assert!(textures.objects(0).is_empty());
 }

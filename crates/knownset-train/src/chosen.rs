@@ -47,6 +47,12 @@ pub enum ChooseError {
         name: &'static str,
     },
     /// A recipe that trains something else.
+    #[error("the recipe `{name}` trains no captioner")]
+    NoCaptioner {
+        /// The recipe.
+        name: &'static str,
+    },
+    /// A recipe that trains something else.
     #[error("the recipe `{name}` trains no head on tokens")]
     NoHead {
         /// The recipe.

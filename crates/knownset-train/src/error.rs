@@ -29,6 +29,19 @@ pub enum TrainError {
     /// Nothing to train on.
     #[error("there are no labelled training images")]
     Empty,
+    /// Nothing to be found.
+    #[error("the training images show nothing that has a name and a place")]
+    NoThings,
+    /// A caption without room in the language model.
+    #[error("a caption of {tokens} tokens; beside {queries} queries the language model has room for {room}")]
+    CaptionTooLong {
+        /// Its tokens.
+        tokens: usize,
+        /// Vectors of the image before it.
+        queries: usize,
+        /// Most tokens of a caption.
+        room: usize,
+    },
     /// No outliers for a recipe that learns from them.
     #[error("the recipe {recipe} learns from outliers, and there are none")]
     NoOutliers {

@@ -74,6 +74,11 @@ impl Golden {
         self.0.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"))
     }
 
+    /// All tensors.
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.0
+    }
+
     /// A tensor that keeps gradients.
     pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
         let HostTensor { shape, values } = self.get(name).clone();

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use knownset_core::{Features, Preprocess, UNKNOWN_LABEL};
-use knownset_data::{DataError, DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Subset, Texts, load, rgb};
+use knownset_data::{
+    DataError, DatasetRef, DecodePolicy, Decoded, ImageSource, Limits, Located, Subset, Texts, load, rgb,
+};
 use knownset_nn::extract::{Cache, Extracted, Extraction, Input, InputSource, Unreadable};
 use knownset_nn::{Architecture, LoadedBackbone, Weights, load_backbone, with_token_head};
 use knownset_train::{Labelled, Pictures};
@@ -81,6 +83,25 @@ impl Images {
             anyhow::bail!("{} has no text for {}", self.reference, self.source.id(row));
         }
         Ok(texts)
+    }
+
+    /// What an image shows and where, as far as that is known.
+    pub(crate) fn objects(&self, row: usize) -> Vec<Located> {
+        self.source.objects(row)
+    }
+
+    /// What every image shows and where, row by row; an error if that is nothing in any of them.
+    pub(crate) fn all_objects(&self, printer: Printer) -> anyhow::Result<Vec<Vec<Located>>> {
+        let progress = printer.progress("boxes", self.len());
+        let objects: Vec<Vec<Located>> = (0..self.len())
+            .into_par_iter()
+            .map(|row| {
+                progress.advance(1);
+                self.source.objects(row)
+            })
+            .collect();
+        anyhow::ensure!(objects.iter().any(|objects| !objects.is_empty()), "{} has no boxes", self.reference);
+        Ok(objects)
     }
 
     /// Text that changes when the dataset does.

@@ -1,7 +1,7 @@
 //! The bundled Sprite World as a dataset, drawn on demand.
 
 use crate::world::{CLASSES, SplitKind, WORLD_VERSION, World, WorldSplit};
-use crate::{DataError, DatasetInfo, EncodedImage, ImageSource, Texts};
+use crate::{DataError, DatasetInfo, EncodedImage, ImageSource, Located, Texts};
 
 /// One split of a world.
 pub(crate) struct WorldImages {
@@ -46,6 +46,10 @@ impl ImageSource for WorldImages {
     fn texts(&self, i: usize) -> Texts {
         let scene = self.split.scene(i);
         Texts { captions: vec![scene.caption], tags: scene.tags }
+    }
+
+    fn objects(&self, i: usize) -> Vec<Located> {
+        self.split.scene(i).located()
     }
 
     /// The world's version and the split: its images are a pure function of them.

@@ -82,7 +82,7 @@ pub(super) fn tags(scene: &Scene, keywords: &[String]) -> Vec<String> {
 }
 
 /// The words for a class: "sea-animal" is "sea animal", "hoofed" is "hoofed animal".
-fn class_noun(class: &str) -> String {
+pub(super) fn class_noun(class: &str) -> String {
     match class {
         "hoofed" => "hoofed animal".to_owned(),
         other => other.replace('-', " "),

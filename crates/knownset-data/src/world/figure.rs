@@ -158,7 +158,9 @@ impl Grade {
 
 #[cfg(test)]
 mod tests {
+    use super::super::canvas::Canvas;
     use super::super::dice::Dice;
+    use super::super::scene::Bbox;
     use super::super::sprites::pack;
     use super::{Figure, SIDE};
 
@@ -175,6 +177,37 @@ mod tests {
             assert!(opaque.iter().all(|(x, y)| columns.contains(x) && rows.contains(y)));
             assert!(opaque.iter().any(|p| p.0 == columns.start) && opaque.iter().any(|p| p.0 + 1 == columns.end));
             assert!(opaque.iter().any(|p| p.1 == rows.start) && opaque.iter().any(|p| p.1 + 1 == rows.end));
+        }
+    }
+
+    /// Over black and over white the pixels differ by what shines through, so that pictures alone tell the cover.
+    #[test]
+    fn the_box_is_that_of_the_pixels_a_tenth_of_which_the_figure_changes() {
+        for (i, sprite) in pack().expect("the pack loads").iter().enumerate().step_by(7) {
+            let figure = Figure::draw(&mut Dice::new("pixels", i), sprite);
+            let over = |ground: f32| {
+                let mut canvas = Canvas::fill(|_, _| [ground; 3]);
+                figure.paint(&mut canvas);
+                canvas.into_image()
+            };
+            let (black, white) = (over(0.0), over(255.0));
+            // Bytes are rounded: a cover within half a step of a tenth may be on either side.
+            let box_of = |least: i32| {
+                let (mut left, mut top, mut right, mut bottom) = (SIDE as u32, SIDE as u32, 0, 0);
+                for ((x, y, dark), light) in black.enumerate_pixels().zip(white.pixels()) {
+                    let cover = 255 - (0..3).map(|c| i32::from(light.0[c]) - i32::from(dark.0[c])).min().unwrap_or(0);
+                    if cover >= least {
+                        (left, top, right, bottom) = (left.min(x), top.min(y), right.max(x + 1), bottom.max(y + 1));
+                    }
+                }
+                [left, top, right, bottom]
+            };
+            let Bbox { x, y, width, height } = figure.bbox();
+            let (stated, outer, inner) = ([x, y, x + width, y + height], box_of(25), box_of(27));
+            for side in 0..4 {
+                let (low, high) = (outer[side].min(inner[side]), outer[side].max(inner[side]));
+                assert!((low..=high).contains(&stated[side]), "sprite {i}: {stated:?} {outer:?} {inner:?}");
+            }
         }
     }
 

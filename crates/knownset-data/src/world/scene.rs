@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::canvas::SIDE;
+use super::caption::class_noun;
+use crate::Located;
+
 /// Everything an image shows, for training and measuring models that read, describe, find or draw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scene {
@@ -25,6 +29,20 @@ pub struct Scene {
     pub caption: String,
     /// Words that apply, most specific last, without repetition.
     pub tags: Vec<String>,
+}
+
+impl Scene {
+    /// The object by the words for its class and by its own name, with its box; nothing in textures and noise.
+    pub fn located(&self) -> Vec<Located> {
+        let located = |object: &Object| {
+            let mut names = vec![class_noun(&self.class), object.name.clone()];
+            names.dedup();
+            let Bbox { x, y, width, height } = object.bbox;
+            let corners = [x, y, x + width, y + height].map(|pixel| pixel as f32);
+            Located { names, corners, image: (SIDE as u32, SIDE as u32) }
+        };
+        self.object.iter().map(located).collect()
+    }
 }
 
 /// The object in an image: one drawing of one emoji.

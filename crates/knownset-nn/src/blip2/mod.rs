@@ -20,6 +20,7 @@
 //! text; the model cannot tell one from the other.
 
 mod config;
+mod design;
 mod error;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ use crate::network::{self, Blip2Spec, load_owned};
 use crate::tokenizer::{LanguageTokenizer, TokenizerError};
 use crate::weights::Weights;
 use config::Config;
+pub use design::{CaptionerDesign, SPRITE_CAPTIONER};
 pub use error::CaptionError;
 
 /// Most tokens of a caption unless told otherwise, as transformers has it.

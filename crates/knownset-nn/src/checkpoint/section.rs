@@ -21,6 +21,11 @@ impl Section {
     pub(crate) fn parse(content: &[u8], path: &Path) -> Result<Self, CheckpointError> {
         let value: Value = serde_json::from_slice(content)
             .map_err(|error| CheckpointError::Config { path: path.into(), what: error.to_string() })?;
+        Self::of(value, path)
+    }
+
+    /// A configuration that was read before; `path` is what errors call it.
+    pub(crate) fn of(value: Value, path: &Path) -> Result<Self, CheckpointError> {
         let section = Self { path: path.into(), value };
         if section.value.is_object() { Ok(section) } else { Err(section.wrong("not an object")) }
     }
@@ -29,6 +34,10 @@ impl Section {
     pub(crate) fn object(&self, keys: &[&str]) -> Self {
         let value = keys.iter().map(|key| &self.value[key]).find(|value| value.is_object());
         Self { path: self.path.clone(), value: value.cloned().unwrap_or_default() }
+    }
+
+    pub(crate) fn value(&self) -> &Value {
+        &self.value
     }
 
     pub(crate) fn get(&self, key: &str) -> &Value {

@@ -33,7 +33,9 @@ pub use bundled::SPRITE_CLIP;
 use config::EndToken;
 pub use design::ClipDesign;
 use layouts::Layout;
-pub(crate) use preprocess::{blip as blip_preprocess, usual as usual_preprocess};
+pub(crate) use preprocess::{
+    blip as blip_preprocess, blip_from_section as blip_preprocess_from, usual as usual_preprocess,
+};
 
 /// Name in the registry of towers from a checkpoint folder.
 const CLIP: &str = "clip";

@@ -51,7 +51,12 @@ pub(crate) fn blip(folder: &Path, side: usize) -> Result<Preprocess, CheckpointE
         let size = side as u32;
         return Ok(Preprocess { resize: Resize::Exact { size, filter: Filter::Bicubic }, ..usual(size) });
     };
-    sized(from_hugging_face(&section, Processor::Blip)?, &section, side)
+    blip_from_section(&section, side)
+}
+
+/// The same from the content of `preprocessor_config.json`.
+pub(crate) fn blip_from_section(section: &Section, side: usize) -> Result<Preprocess, CheckpointError> {
+    sized(from_hugging_face(section, Processor::Blip)?, section, side)
 }
 
 /// Whose defaults absent keys have.

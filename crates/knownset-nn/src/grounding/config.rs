@@ -1,7 +1,5 @@
 //! `config.json` of Hugging Face's GroundingDINO, with transformers' defaults for absent keys.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::checkpoint::{CheckpointError, Section};
@@ -17,8 +15,7 @@ const WINDOW: usize = 64;
 const LEVELS: usize = 8;
 
 /// Reads the architecture; every size in it is bounded, and what is to be divided can be.
-pub(super) fn read(path: &Path) -> Result<GroundingSpec, CheckpointError> {
-    let config = Section::open(path)?;
+pub(super) fn read(config: &Section) -> Result<GroundingSpec, CheckpointError> {
     config.expect("model_type", &["grounding-dino"])?;
     config.expect("position_embedding_type", &["sine"])?;
     config.expect("activation_function", &["relu"])?;
@@ -31,7 +28,7 @@ pub(super) fn read(path: &Path) -> Result<GroundingSpec, CheckpointError> {
         return Err(config.wrong("query_dim is not 4"));
     }
     let spec = GroundingSpec {
-        swin: swin(&config)?,
+        swin: swin(config)?,
         bert: bert(&config.object(&["text_config"]))?,
         width: config.at_most("d_model", 256, SIZE)?,
         levels: config.at_most("num_feature_levels", 4, LEVELS)?,
@@ -43,7 +40,7 @@ pub(super) fn read(path: &Path) -> Result<GroundingSpec, CheckpointError> {
         shared_box_head: config.flag("decoder_bbox_embed_share", true)?,
         epsilon: config.positive("layer_norm_eps", 1e-5)?,
     };
-    check(&config, &spec)?;
+    check(config, &spec)?;
     Ok(spec)
 }
 

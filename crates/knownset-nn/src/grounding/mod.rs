@@ -16,6 +16,7 @@
 //! ```
 
 mod config;
+mod design;
 mod error;
 mod preprocess;
 mod weights;
@@ -27,12 +28,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::ScaledPreprocess;
 use ndarray::{Array2, ArrayView3};
 
-use crate::checkpoint::{self, CheckpointError};
+use crate::checkpoint::{self, CheckpointError, Section};
 pub use crate::network::Prompt;
 use crate::network::{GroundingDino, GroundingSpec, load};
 use crate::tokenizer::TokenizerError;
+pub use design::{DetectorDesign, SPRITE_DETECTOR};
 pub use error::GroundingError;
-use word_piece::WordPiece;
+pub use word_piece::{Phrases, WordPiece};
 
 /// A frozen detector with what it takes to feed it.
 ///
@@ -103,7 +105,7 @@ impl Grounding {
     /// text backbone's, or an architecture other than that of the released checkpoints.
     pub fn load(folder: &Path) -> Result<Self, GroundingError> {
         let config = folder.join("config.json");
-        let spec = config::read(&config)?;
+        let spec = config::read(&Section::open(&config)?)?;
         let preprocess = preprocess::read(&folder.join("preprocessor_config.json"))?;
         let tokenizer = WordPiece::open(folder)?;
         if tokenizer.vocabulary() > spec.bert.vocabulary {
@@ -174,8 +176,10 @@ impl Grounding {
         }
         self.check(prompt)?;
         let pixels = TensorData::new(image.iter().copied().collect::<Vec<_>>(), [1, channels, height, width]);
-        let said = self.network.forward(Tensor::from_data(pixels, &Device::flex()), prompt);
-        Ok(Queries { logits: matrix(said.logits)?, boxes: matrix(said.boxes)? })
+        let decoded = self.network.forward(Tensor::from_data(pixels, &Device::flex()), prompt);
+        let said = decoded.last();
+        let only = |tensor: &Tensor<3>| matrix(tensor.clone().squeeze_dim(0));
+        Ok(Queries { logits: only(&said.logits)?, boxes: only(&said.boxes)? })
     }
 
     /// A text as the network reads it.
@@ -183,8 +187,7 @@ impl Grounding {
     /// # Errors
     /// [`GroundingError::PromptLength`], where the reference would fail too.
     pub fn prompt(&self, text: &str) -> Result<Prompt, GroundingError> {
-        let ids = self.tokenizer.encode(text)?;
-        let prompt = Prompt::new(ids, |id| self.tokenizer.separates(id));
+        let prompt = self.tokenizer.prompt(text)?;
         self.check(&prompt)?;
         Ok(prompt)
     }
@@ -209,6 +212,11 @@ impl Grounding {
     /// Its architecture.
     pub fn spec(&self) -> &GroundingSpec {
         &self.spec
+    }
+
+    /// How text becomes tokens.
+    pub fn tokenizer(&self) -> &WordPiece {
+        &self.tokenizer
     }
 
     /// How images become its input.

@@ -9,7 +9,11 @@ use crate::checkpoint::{CheckpointError, Section};
 
 /// What the folder says; without a word, what the released checkpoints do.
 pub(super) fn read(path: &Path) -> Result<ScaledPreprocess, CheckpointError> {
-    let section = if path.is_file() { Section::open(path)? } else { Section::parse(b"{}", path)? };
+    from_section(&if path.is_file() { Section::open(path)? } else { Section::parse(b"{}", path)? })
+}
+
+/// What the file's content says.
+pub(super) fn from_section(section: &Section) -> Result<ScaledPreprocess, CheckpointError> {
     section.expect_resized_and_rescaled()?;
     if !section.get("pad_size").is_null() {
         return Err(section.wrong("images are padded to a fixed pad_size, which is not supported"));

@@ -26,7 +26,8 @@ pub(crate) use conv_norm::Folded;
 pub use convnet::ConvNet;
 pub use diffusion::{Autoencoder, AutoencoderSpec, UNet, UNetLevel, UNetSpec};
 pub use grounding::{
-    BertSpec, Cells, Decoded, Encoded, GROUPS, GroundingDino, GroundingSpec, Prompt, StackSpec, StageSpec, SwinSpec,
+    BertSpec, Cells, Decoded, Encoded, GROUPS, GroundingDino, GroundingSpec, Prompt, Said, StackSpec, StageSpec,
+    SwinSpec,
 };
 pub use init::{Init, Rule, initialise, initialise_with};
 pub(crate) use mixed::Rounded;

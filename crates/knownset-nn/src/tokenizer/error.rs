@@ -27,7 +27,7 @@ pub enum TokenizerError {
         what: String,
     },
     /// Room for fewer tokens than the alphabet has.
-    #[error("a vocabulary of {vocabulary} tokens is too small, the bytes and the two special tokens take {least}")]
+    #[error("a vocabulary of {vocabulary} tokens is too small, the bytes and the special tokens take {least}")]
     VocabularyTooSmall {
         /// Tokens asked for.
         vocabulary: usize,

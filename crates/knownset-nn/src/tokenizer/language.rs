@@ -3,12 +3,16 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::files::{self, Stated, malformed};
-use super::{TokenizerError, pipeline};
+use super::{TokenizerError, pipeline, train, write};
 
 /// OPT's special tokens, where no file names others.
 const BEGIN: &str = "</s>";
 const PADDING: &str = "<pad>";
+/// What newer releases of BLIP-2 put where an image's vectors go.
+const IMAGE: &str = "<image>";
 
 /// Text → token numbers, and back.
 #[derive(Debug, Clone)]
@@ -38,6 +42,47 @@ impl LanguageTokenizer {
             let names = "tokenizer.json, nor vocab.json with merges.txt";
             Err(TokenizerError::Missing { folder: folder.into(), names })
         }
+    }
+
+    /// A small vocabulary learnt from captions, with OPT's special tokens and `<image>` behind it; the same captions give
+    /// the same bytes on every machine.
+    ///
+    /// # Errors
+    /// `vocabulary` below 259, the bytes and the special tokens.
+    pub fn train<'a>(captions: impl IntoIterator<Item = &'a str>, vocabulary: usize) -> Result<Self, TokenizerError> {
+        let content = train::language(captions, vocabulary, &[BEGIN, PADDING, IMAGE])?;
+        Self::new(content.to_string().as_bytes(), Path::new("tokenizer.json"))
+    }
+
+    /// Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and [`open`](Self::open) read.
+    pub fn save(&self, folder: &Path) -> Result<(), TokenizerError> {
+        let whole = self.0.to_string(false).map_err(|error| TokenizerError::Text { what: error.to_string() })?;
+        let config = json!({
+            "tokenizer_class": "GPT2Tokenizer", "bos_token": BEGIN, "eos_token": BEGIN, "unk_token": BEGIN,
+            "pad_token": PADDING, "add_prefix_space": false,
+        });
+        write(&folder.join("tokenizer.json"), &whole)?;
+        write(&folder.join("tokenizer_config.json"), &format!("{config:#}\n"))
+    }
+
+    /// One more than the largest token number.
+    pub fn vocabulary(&self) -> usize {
+        self.0.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
+    }
+
+    /// The token that texts of OPT begin and end with.
+    pub fn begin(&self) -> Option<u32> {
+        self.0.token_to_id(BEGIN)
+    }
+
+    /// The token that stands behind shorter texts.
+    pub(crate) fn padding(&self) -> Option<u32> {
+        self.0.token_to_id(PADDING)
+    }
+
+    /// The token that stands for an image.
+    pub(crate) fn image(&self) -> Option<u32> {
+        self.0.token_to_id(IMAGE)
     }
 
     fn new(content: &[u8], path: &Path) -> Result<Self, TokenizerError> {

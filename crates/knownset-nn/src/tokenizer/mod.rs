@@ -91,7 +91,7 @@ impl Tokenizer {
         vocabulary: usize,
         length: usize,
     ) -> Result<Self, TokenizerError> {
-        let content = train::train(captions, vocabulary)?;
+        let content = train::clip(captions, vocabulary)?;
         let specials = Specials { length: Some(length), ..Specials::default() };
         Self::new(content.to_string().as_bytes(), specials, Path::new("tokenizer.json"))
     }

@@ -85,8 +85,13 @@ fn added_tokens(vocabulary: &Map<String, Value>, specials: &[&str]) -> Vec<Value
 
 /// The numbers of OpenAI's vocabulary: 256 bytes, the same ending a word, one token per merge, start, end.
 pub(super) fn vocabulary(merges: &[Merge]) -> Map<String, Value> {
+    numbered(alphabet(), merges, &[START, END])
+}
+
+/// The numbers of a vocabulary: its alphabet, one token per merge, special tokens.
+pub(super) fn numbered(alphabet: Vec<String>, merges: &[Merge], specials: &[&str]) -> Map<String, Value> {
     let merged = merges.iter().map(|(left, right)| format!("{left}{right}"));
-    let tokens = alphabet().into_iter().chain(merged).chain([START.to_owned(), END.to_owned()]);
+    let tokens = alphabet.into_iter().chain(merged).chain(specials.iter().map(ToString::to_string));
     let mut seen = HashSet::new();
     let tokens = tokens.filter(|token| seen.insert(token.clone()));
     tokens.enumerate().map(|(id, token)| (token, Value::from(id))).collect()
@@ -97,6 +102,11 @@ pub(super) fn alphabet() -> Vec<String> {
     let letters = byte_letters();
     let endings = letters.iter().map(|letter| format!("{letter}{SUFFIX}"));
     letters.iter().map(char::to_string).chain(endings).collect()
+}
+
+/// The 256 tokens of GPT-2's that are there before any merge.
+pub(super) fn bytes() -> Vec<String> {
+    byte_letters().iter().map(char::to_string).collect()
 }
 
 /// A visible letter for each byte: printable Latin-1 characters for themselves, in order, then U+0100 upwards for the rest.

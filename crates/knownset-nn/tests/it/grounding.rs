@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::Filter;
-use knownset_nn::grounding::{Found, Grounding, GroundingError, Thresholds};
+use knownset_nn::grounding::{Found, Grounding, GroundingError, Thresholds, WordPiece};
 use knownset_nn::{HostTensor, Weights};
 use ndarray::{Array3, ArrayView3};
 use serde_json::Value;
@@ -113,10 +113,11 @@ fn check(name: &str, case: &str) -> Grounding {
     case.compare_tensor("encoder_vision", encoded.cells.clone());
     case.compare_tensor("encoder_text", encoded.text.clone());
     let decoded = network.decode(&encoded);
-    case.compare_tensor("proposals", decoded.proposals.unsqueeze::<3>());
+    let last = decoded.last().clone();
+    case.compare_tensor("proposals", decoded.proposals);
     case.compare_tensor("decoder", decoded.queries);
-    case.compare_tensor("logits", decoded.logits.unsqueeze::<3>());
-    case.compare_tensor("boxes", decoded.boxes.unsqueeze::<3>());
+    case.compare_tensor("logits", last.logits);
+    case.compare_tensor("boxes", last.boxes);
 
     let found = case.find(&detector);
     assert!(!found.is_empty() && found.len() < detector.spec().queries);
@@ -383,4 +384,48 @@ fn a_preprocessor_is_read_as_transformers_does() {
     let folder = folder("swin-t");
     fs_err::remove_file(folder.path().join("preprocessor_config.json")).unwrap();
     assert_eq!(Grounding::load(folder.path()).unwrap().preprocess().longest, 1333);
+}
+
+/// Every image has its own boxes, whatever is beside it, up to rounding.
+#[test]
+fn images_beside_one_another_are_seen_as_alone() {
+    for (name, case) in [("swin-t", "odd"), ("swin-b", "odd")] {
+        let (detector, case) = (open(name), Case::read(name, case));
+        let prompt = detector.prompt(case.prompt()).unwrap();
+        let (first, second) = (case.image(), case.image().mapv(|value| 0.3 - 0.5 * value));
+        let network = detector.network();
+        let together = network.forward(Tensor::cat(vec![tensor(first.view()), tensor(second.view())], 0), &prompt);
+        assert_eq!(together.layers.len(), detector.spec().decoder.depth);
+        let values = |tensor: Tensor<3>| tensor.into_data().iter::<f32>().collect::<Vec<f32>>();
+        for (row, image) in [first, second].into_iter().enumerate() {
+            let alone = network.forward(tensor(image.view()), &prompt);
+            for (together, alone) in together.layers.iter().zip(&alone.layers) {
+                let own = |tensor: &Tensor<3>| values(tensor.clone().narrow(0, row, 1));
+                assert!(
+                    relative_error(&own(&together.logits), &values(alone.logits.clone())) < TOLERANCE,
+                    "{name} {row}"
+                );
+                assert!(
+                    relative_error(&own(&together.boxes), &values(alone.boxes.clone())) < TOLERANCE,
+                    "{name} {row}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_vocabulary_of_words_knows_them_whole_and_spells_others() {
+    let words = WordPiece::of_words(["guide dog", "caf\u{e9}", "1st place medal"]).unwrap();
+    let phrases = words.phrases(&["guide dog", "Cafe", "st. medal"]).unwrap();
+    let ids = phrases.prompt.ids();
+    // BERT's numbers of the special tokens, by which transformers knows them.
+    assert_eq!((ids[0], ids[3], ids[ids.len() - 1]), (101, 1012, 102));
+    assert_eq!(phrases.tokens, [1..3, 4..5, 6..9], "`st` is spelt, and its full stop left out");
+    assert_eq!(words.phrases(&["zzz", "dog"]).unwrap().tokens, [1..4, 5..6]);
+    assert!(!words.phrases(&["zebra q7"]).unwrap().prompt.ids().contains(&100), "nothing is unknown");
+    assert_eq!(phrases.prompt, words.prompt("guide dog . cafe . st medal .").unwrap());
+    assert!(words.phrases(&["dog", " ? "]).unwrap_err().to_string().contains("no word"));
+    assert!(words.phrases(&[]).unwrap().tokens.is_empty());
+    assert!(words.vocabulary() >= 1030);
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use knownset_nn::tokenizer::{Tokenizer, TokenizerError};
+use knownset_nn::tokenizer::{LanguageTokenizer, Tokenizer, TokenizerError};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -216,4 +216,29 @@ proptest! {
         prop_assert_eq!(tokens.ids[tokens.end], tokenizer.end_token());
         prop_assert!(tokens.ids.iter().all(|&id| (id as usize) < tokenizer.vocabulary()));
     }
+}
+
+#[test]
+fn a_language_s_vocabulary_is_learnt_and_gives_every_text_back() {
+    let captions = ["a small red cat on the left", "a red cat, near a disc", "an owl in the upper left, near a cat"];
+    let tokenizer = LanguageTokenizer::train(captions, 290).unwrap();
+    assert!(tokenizer.vocabulary() <= 290);
+    let folder = tempfile::tempdir().unwrap();
+    tokenizer.save(folder.path()).unwrap();
+    let opened = LanguageTokenizer::open(folder.path()).unwrap();
+    for text in captions.into_iter().chain(["a zebra: \u{1f993}", "", " x "]) {
+        let ids = tokenizer.encode(text).unwrap();
+        assert_eq!(opened.encode(text).unwrap(), ids);
+        assert_eq!(opened.decode(&ids).unwrap(), text);
+    }
+    let words = tokenizer.encode("a red cat").unwrap();
+    assert_eq!(words.len(), 3, "frequent words are one token each: {words:?}");
+    // The bytes, the merges, then the special tokens.
+    let begin = tokenizer.begin().unwrap();
+    assert_eq!(begin as usize, tokenizer.vocabulary() - 3);
+    assert_eq!(opened.decode(&[begin, words[0], begin]).unwrap(), "a");
+    let again = LanguageTokenizer::train(captions, 290).unwrap();
+    assert_eq!(again.encode(captions[2]).unwrap(), tokenizer.encode(captions[2]).unwrap());
+    let error = LanguageTokenizer::train(captions, 258).unwrap_err().to_string();
+    assert!(error.contains("258") && error.contains("259"), "{error}");
 }

@@ -65,7 +65,8 @@ pub(crate) fn soft_loss(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     -(log_softmax(logits, 1) * targets).sum_dim(1).mean()
 }
 
-fn smoothed(logits: Tensor<2>, labels: Tensor<1, Int>, share: f64) -> Tensor<1> {
+/// The loss of logits `[n, K]` for labels `[n]` with this share of the target spread over all classes.
+pub(crate) fn smoothed(logits: Tensor<2>, labels: Tensor<1, Int>, share: f64) -> Tensor<1> {
     if share == 0.0 {
         return loss(logits, labels);
     }

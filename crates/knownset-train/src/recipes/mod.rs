@@ -3,12 +3,14 @@
 mod arpl;
 mod ascood;
 mod aug_mix;
+pub(crate) mod captioner;
 mod cider;
 pub(crate) mod clip;
 mod conf_branch;
 pub(crate) mod coop;
 pub(crate) mod cross_entropy;
 mod cut_mix;
+pub(crate) mod detector;
 mod energy_reg;
 mod fodfom;
 mod g_odin;
@@ -88,6 +90,10 @@ pub(crate) enum Kind {
     Classifier(fn(Map<String, Value>) -> Result<Parsed, ParamError>),
     /// An image and a text tower.
     Towers,
+    /// A network that writes about images.
+    Captioner,
+    /// A network that finds what is named.
+    Detector,
     /// Prompts for towers that stay as they are.
     Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
     /// A head on the patches of a network that stays as it is.
@@ -139,6 +145,8 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
     serializer.serialize_str(match kind {
         Kind::Classifier(_) => "classifier",
         Kind::Towers => "towers",
+        Kind::Captioner => "captioner",
+        Kind::Detector => "detector",
         Kind::Prompts(_) => "prompts",
         Kind::Tokens(_) => "head",
     })
@@ -170,6 +178,8 @@ pub static RECIPES: &[&RecipeEntry] = &[
     &mcd::ENTRY,
     &fodfom::ENTRY,
     &clip::ENTRY,
+    &captioner::ENTRY,
+    &detector::ENTRY,
     &coop::ENTRY,
     &locoop::ENTRY,
     &negprompt::ENTRY,

@@ -25,14 +25,15 @@ pub(crate) struct Train {
     /// Weights of towers that stay as they are: a CLIP checkpoint's folder, or hf:ORGANISATION/NAME
     #[arg(long, value_name = "DIR", requires = "backbone")]
     pub(crate) weights: Option<PathBuf>,
-    /// Towers to train with the recipe clip: a folder with config.json and preprocessor_config.json
+    /// What to train with the recipes clip, captioner and detector: a folder with config.json and preprocessor_config.json
     #[arg(long, value_name = "DIR", conflicts_with = "backbone")]
     pub(crate) towers: Option<PathBuf>,
-    /// Training images, labelled or, for the recipe clip, captioned; for tagood without --backbone, a feature file with
+    /// Training images, labelled or, for the recipes clip and captioner, captioned, or, for detector, with boxes; for tagood without --backbone, a feature file with
     /// `patches` and `labels`
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
-    /// Labelled images whose accuracy is reported after every epoch
+    /// Labelled images whose accuracy is reported after every epoch; for captioner and detector captioned ones and ones with
+    /// boxes, of which 500 are looked at
     #[arg(long, value_name = "REF")]
     pub(crate) val: Option<String>,
     /// Synthetic images of the same classes, for sio
@@ -41,7 +42,7 @@ pub(crate) struct Train {
     /// Images of no known class, for recipes that learn from outliers; may be given more than once
     #[arg(long, value_name = "REF")]
     pub(crate) outliers: Vec<String>,
-    /// Changes to training images [default: crop and flip; clip: crop; for prompts resized-crop,flip]
+    /// Changes to training images [default: crop and flip; clip: crop; captioner: none; for prompts resized-crop,flip]
     #[arg(long, value_name = "LIST")]
     pub(crate) augment: Option<String>,
     /// Folder for weights, checkpoint and log
@@ -69,13 +70,13 @@ pub(crate) struct Descent {
     /// Batches whose gradients are averaged for a step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) accumulate: usize,
-    /// How gradients become steps [default: sgd; clip: adamw]
+    /// How gradients become steps [default: sgd; clip, captioner, detector: adamw]
     #[arg(long, value_name = "NAME")]
     pub(crate) optimiser: Option<OptimiserName>,
     /// The highest learning rate [default: 0.1; adamw: 0.001; for prompts and tagood the paper's]
     #[arg(long, value_name = "RATE")]
     pub(crate) lr: Option<f64>,
-    /// Epochs in which the rate rises to it [default: 0; clip: 1 in 20]; for prompts with a cosine, epochs at 0.00001
+    /// Epochs in which the rate rises to it [default: 0; clip, captioner, detector: 1 in 20]; for prompts with a cosine, epochs at 0.00001
     /// [default: 1]
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) warmup: Option<f64>,

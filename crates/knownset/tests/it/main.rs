@@ -10,6 +10,7 @@ mod parts;
 mod probe;
 mod prompts;
 mod real;
+mod seeing;
 mod study;
 mod synth;
 mod tokens;

@@ -42,7 +42,7 @@ impl Layer {
         }
     }
 
-    fn forward(&self, queries: Tensor<3>, boxes: &Tensor<2>, place: Tensor<3>, encoded: &Encoded) -> Tensor<3> {
+    fn forward(&self, queries: Tensor<3>, boxes: &Tensor<3>, place: Tensor<3>, encoded: &Encoded) -> Tensor<3> {
         let placed = queries.clone() + place.clone();
         let mixed = self.self_attn.forward(placed.clone(), placed, queries.clone(), None);
         let queries = self.self_attn_layer_norm.forward(queries + mixed);
@@ -65,10 +65,19 @@ impl Layer {
 pub struct Encoded {
     /// Height and width of each map.
     pub maps: Vec<[usize; 2]>,
-    /// The maps' cells `[1, S, d]`, the finest map first, each row by row.
+    /// The maps' cells `[n, S, d]`, the finest map first, each row by row.
     pub cells: Tensor<3>,
-    /// The text's tokens `[1, T, d]`.
+    /// The text's tokens beside each image `[n, T, d]`.
     pub text: Tensor<3>,
+}
+
+/// What is said of boxes.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// How well each of B boxes fits each token of the text, `[n, B, T]`, as logits.
+    pub logits: Tensor<3>,
+    /// Boxes `[n, B, 4]`: centre, width and height as parts of the image's.
+    pub boxes: Tensor<3>,
 }
 
 #[derive(Module, Debug)]
@@ -88,32 +97,38 @@ impl Decoder {
         }
     }
 
-    /// Queries `[1, Q, d]` at `boxes` `[Q, 4]` → normalised queries and moved boxes. `heads` move the boxes: one for each
-    /// layer, or one for all.
+    /// Queries `[n, Q, d]` at `boxes` `[n, Q, 4]` → after each layer normalised queries and moved boxes. `heads` move the
+    /// boxes: one for each layer, or one for all.
+    ///
+    /// As in the reference, no gradient reaches a layer's boxes through what the next one reads at their places, but one
+    /// does through what the next one adds to them.
     pub(super) fn forward(
         &self,
         mut queries: Tensor<3>,
-        mut boxes: Tensor<2>,
+        mut boxes: Tensor<3>,
         encoded: &Encoded,
         heads: &[Perceptron],
-    ) -> (Tensor<3>, Tensor<2>) {
-        let last = self.layers.len().saturating_sub(1);
+    ) -> Vec<(Tensor<3>, Tensor<3>)> {
+        let mut said = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             let [_, _, d] = queries.dims();
-            let place = positions::boxes(boxes.clone(), d).unsqueeze::<3>();
-            queries = layer.forward(queries, &boxes, self.reference_points_head.forward(place), encoded);
-            // The queries go on as they are, but what the last layer says of a box it says of the normalised query.
-            let told = if index == last { self.layer_norm.forward(queries.clone()) } else { queries.clone() };
-            if let Some(head) = heads.get(index).or(heads.first()) {
-                let boxes_logits = logit(boxes) + head.forward(told).squeeze_dim::<2>(0);
-                boxes = sigmoid(boxes_logits);
-            }
+            let at = boxes.clone().detach();
+            let place = self.reference_points_head.forward(positions::boxes(at.clone(), d));
+            queries = layer.forward(queries, &at, place, encoded);
+            // The queries go on as they are, but what a layer says of a box it says of the normalised query.
+            let told = self.layer_norm.forward(queries.clone());
+            let moved = |boxes: Tensor<3>, query: &Tensor<3>| match heads.get(index).or(heads.first()) {
+                Some(head) => sigmoid(logit(boxes) + head.forward(query.clone())),
+                None => boxes,
+            };
+            said.push((told.clone(), moved(boxes, &told)));
+            boxes = moved(at, &queries);
         }
-        (self.layer_norm.forward(queries), boxes)
+        said
     }
 }
 
-fn logit(boxes: Tensor<2>) -> Tensor<2> {
+fn logit(boxes: Tensor<3>) -> Tensor<3> {
     let inside = boxes.clamp(EPSILON, 1.0 - EPSILON);
     (inside.clone() / (inside * -1.0 + 1.0)).log()
 }

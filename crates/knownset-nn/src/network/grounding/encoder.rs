@@ -96,7 +96,8 @@ impl Encoder {
         Self { layers: (0..spec.encoder.depth).map(|_| layer()).collect() }
     }
 
-    /// Cells and text `[1, T, d]` with its positions `[1, T, d]` and mask `[1, 1, T, T]` → cells' tokens and text.
+    /// Cells of n images and the text `[n, T, d]` beside each, with its positions `[1, T, d]` and mask `[1, 1, T, T]` →
+    /// cells' tokens and text.
     pub(super) fn forward(
         &self,
         cells: &Cells,

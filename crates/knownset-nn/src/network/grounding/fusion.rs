@@ -24,7 +24,7 @@ struct BothWays {
 }
 
 impl BothWays {
-    /// Cells `[1, S, d]` and text `[1, T, d]` → what each read of the other.
+    /// Cells `[n, S, d]` and text `[n, T, d]` → what each read of the other.
     fn forward(&self, cells: Tensor<3>, text: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
         let query = self.vision_proj.forward(cells.clone());
         let [_, _, inner] = query.dims();
@@ -80,7 +80,7 @@ impl Fusion {
         }
     }
 
-    /// Cells `[1, S, d]` and text `[1, T, d]` → the same, each with what it read of the other.
+    /// Cells `[n, S, d]` and text `[n, T, d]` → the same, each with what it read of the other.
     pub(super) fn forward(&self, cells: Tensor<3>, text: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
         let (cells, text) = (self.layer_norm_vision.forward(cells), self.layer_norm_text.forward(text));
         let (of_text, of_cells) = self.attn.forward(cells.clone(), text.clone());

@@ -2,8 +2,9 @@
 //! BERT, an encoder in which image and text look at each other, and a decoder whose queries become boxes. How well a box
 //! fits a token of the text is the product of their vectors.
 //!
-//! One image and one text at a time, so nothing is padded and nothing of that kind is masked. The reference pads the
-//! images of a batch to the largest, and its backbone, its normalisations and hence its boxes depend on that.
+//! Images of one size and one text beside all of them, so nothing is padded and nothing of that kind is masked. The
+//! reference pads the images of a batch to the largest, and its backbone, its normalisations and hence its boxes depend on
+//! that.
 
 mod attention;
 mod bert;
@@ -17,6 +18,7 @@ mod positions;
 mod prompt;
 mod proposals;
 mod pyramid;
+mod sampling;
 mod swin;
 mod swin_block;
 mod windows;
@@ -26,7 +28,7 @@ use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, L
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 pub use bert::BertSpec;
-pub use decoder::Encoded;
+pub use decoder::{Encoded, Said};
 pub use prompt::Prompt;
 pub use pyramid::{Cells, GROUPS};
 pub use swin::{StageSpec, SwinSpec};
@@ -90,15 +92,23 @@ impl GroundingSpec {
 /// What the decoder says.
 #[derive(Debug, Clone)]
 pub struct Decoded {
-    /// Boxes `[Q, 4]` that the queries began with: centre, width and height as parts of the image's.
-    pub proposals: Tensor<2>,
-    /// The queries `[1, Q, d]`.
+    /// Boxes `[n, Q, 4]` that the queries began with: centre, width and height as parts of the image's.
+    pub proposals: Tensor<3>,
+    /// The queries behind the last layer `[n, Q, d]`.
     pub queries: Tensor<3>,
-    /// How well each query fits each token of the text, `[Q, T]`, as logits. The reference has −∞ behind, up to its longest
-    /// text.
-    pub logits: Tensor<2>,
-    /// Boxes `[Q, 4]`: centre, width and height as parts of the image's.
-    pub boxes: Tensor<2>,
+    /// What each layer says, the last one's being the detector's word. The reference has logits of −∞ behind, up to its
+    /// longest text.
+    pub layers: Vec<Said>,
+}
+
+impl Decoded {
+    /// What the last layer says.
+    ///
+    /// # Panics
+    /// Of a decoder without layers.
+    pub fn last(&self) -> &Said {
+        self.layers.last().expect("a decoder has layers")
+    }
 }
 
 #[derive(Module, Debug)]
@@ -144,7 +154,7 @@ impl GroundingDino {
         }
     }
 
-    /// One image `[1, 3, h, w]`, as large as it likes → the backbone's maps `[1, c, h', w']`, the finest first.
+    /// Images of one size `[n, 3, h, w]`, as large as they like → the backbone's maps `[n, c, h', w']`, the finest first.
     pub fn maps(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
         self.model.backbone.forward(image)
     }
@@ -167,11 +177,12 @@ impl GroundingDino {
     /// Cells and text after they have looked at each other.
     pub fn encode(&self, cells: &Cells, prompt: &Prompt) -> Encoded {
         let device = cells.tokens.device();
-        let [_, _, d] = cells.tokens.dims();
+        let [n, _, d] = cells.tokens.dims();
         let places: Vec<f32> = prompt.positions().iter().map(|&place| place as f32).collect();
         let places = Tensor::<2>::from_data(TensorData::new(places, [prompt.positions().len(), 1]), &device);
         let places = positions::sines(places, d, positions::TEMPERATURE).unsqueeze::<3>();
-        let (tokens, text) = self.model.encoder.forward(cells, self.text(prompt), &places, &mask(prompt, &device));
+        let text = self.text(prompt).expand([n, prompt.ids().len(), d]);
+        let (tokens, text) = self.model.encoder.forward(cells, text, &places, &mask(prompt, &device));
         Encoded { maps: cells.maps.clone(), cells: tokens, text }
     }
 
@@ -179,14 +190,23 @@ impl GroundingDino {
     pub fn decode(&self, encoded: &Encoded) -> Decoded {
         let Model { query_position_embeddings, proposals, decoder, .. } = &self.model;
         let queries = query_position_embeddings.weight.val();
-        let proposals = proposals.forward(encoded, queries.dims()[0]);
-        let queries = queries.narrow(0, 0, proposals.dims()[0]).unsqueeze::<3>();
-        let (queries, boxes) = decoder.forward(queries, proposals.clone(), encoded, &self.bbox_embed);
-        let logits = queries.clone().matmul(encoded.text.clone().swap_dims(1, 2)).squeeze_dim(0);
-        Decoded { proposals, queries, logits, boxes }
+        let [most, width] = queries.dims();
+        let proposals = proposals.forward(encoded, most);
+        let [n, count, _] = proposals.dims();
+        let queries = queries.narrow(0, 0, count).unsqueeze::<3>().expand([n, count, width]);
+        let layers = decoder.forward(queries.clone(), proposals.clone().detach(), encoded, &self.bbox_embed);
+        let queries = layers.last().map_or(queries, |(queries, _)| queries.clone());
+        let text = encoded.text.clone().swap_dims(1, 2);
+        let said = |(queries, boxes): (Tensor<3>, Tensor<3>)| Said { logits: queries.matmul(text.clone()), boxes };
+        Decoded { proposals, queries, layers: layers.into_iter().map(said).collect() }
     }
 
-    /// One image `[1, 3, h, w]`, as large as it likes, and a text → queries and their boxes.
+    /// What every cell proposes, of which [`decode`](Self::decode) takes the best: to be learned.
+    pub fn propose(&self, encoded: &Encoded) -> Said {
+        self.model.proposals.all(encoded)
+    }
+
+    /// Images of one size `[n, 3, h, w]`, as large as they like, and a text → queries and their boxes.
     pub fn forward(&self, image: Tensor<4>, prompt: &Prompt) -> Decoded {
         self.decode(&self.encode(&self.cells(&self.maps(image)), prompt))
     }

@@ -33,8 +33,11 @@ pub(super) fn cells([height, width]: [usize; 2], d: usize, temperature: f64, dev
     Tensor::cat(vec![rows, columns], 2).reshape([1, height * width, d])
 }
 
-/// Boxes `[Q, 4]` (centre x and y, width, height) → `[Q, 2 d]`: sines of y, x, width and height.
-pub(super) fn boxes(boxes: Tensor<2>, d: usize) -> Tensor<2> {
+/// Boxes `[n, Q, 4]` (centre x and y, width, height) → `[n, Q, 2 d]`: sines of y, x, width and height.
+pub(super) fn boxes(boxes: Tensor<3>, d: usize) -> Tensor<3> {
+    let [n, count, _] = boxes.dims();
+    let boxes = boxes.reshape([n * count, 4]);
     let part = |at: usize, length: usize| boxes.clone().narrow(1, at, length);
-    sines(Tensor::cat(vec![part(1, 1), part(0, 1), part(2, 2)], 1), d / 2, TEMPERATURE)
+    let ordered = Tensor::cat(vec![part(1, 1), part(0, 1), part(2, 2)], 1);
+    sines(ordered, d / 2, TEMPERATURE).reshape([n, count, 2 * d])
 }

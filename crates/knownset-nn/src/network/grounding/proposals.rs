@@ -6,7 +6,7 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::GroundingSpec;
-use super::decoder::Encoded;
+use super::decoder::{Encoded, Said};
 use super::perceptron::Perceptron;
 
 /// Side of a box that a cell of the finest map proposes, as a part of the image's; it doubles from map to map.
@@ -31,27 +31,50 @@ impl Proposals {
         }
     }
 
-    /// The `count` best boxes `[Q, 4]` (centre, width, height), the best first; all there are if that is fewer. Of equally
-    /// good ones the first cell's comes first.
-    pub(super) fn forward(&self, encoded: &Encoded, count: usize) -> Tensor<2> {
-        let device = encoded.cells.device();
-        let (logits, inside) = anchors(&encoded.maps);
-        let cells = inside.len();
-        let inside = Tensor::<3>::from_data(TensorData::new(inside, [1, cells, 1]), &device);
-        let hidden = self.enc_output_norm.forward(self.enc_output.forward(encoded.cells.clone() * inside));
+    /// The `count` best boxes of each image `[n, Q, 4]` (centre, width, height), the best first; all there are if that is
+    /// fewer. Of equally good ones the first cell's comes first.
+    pub(super) fn forward(&self, encoded: &Encoded, count: usize) -> Tensor<3> {
+        let (hidden, logits) = self.cells(encoded);
+        let [n, cells, width] = hidden.dims();
         let fit = hidden.clone().matmul(encoded.text.clone().swap_dims(1, 2)).max_dim(2);
         let fit: Vec<f32> = fit.into_data().iter::<f32>().collect();
-        let mut order: Vec<usize> = (0..cells).collect();
-        order.sort_by(|&a, &b| fit[b].total_cmp(&fit[a]));
-        order.truncate(count);
+        let best = |fit: &[f32]| {
+            let mut order: Vec<usize> = (0..cells).collect();
+            order.sort_by(|&a, &b| fit[b].total_cmp(&fit[a]));
+            order.truncate(count);
+            order
+        };
+        let best: Vec<Vec<usize>> = fit.chunks_exact(cells).map(best).collect();
+        let count = count.min(cells);
 
-        let chosen: Vec<i64> = order.iter().map(|&cell| cell as i64).collect();
-        let anchors: Vec<f32> = order.iter().flat_map(|&cell| logits[cell]).collect();
-        let anchors = Tensor::<2>::from_data(TensorData::new(anchors, [chosen.len(), 4]), &device);
-        let count = chosen.len();
-        let chosen = Tensor::<1, Int>::from_data(TensorData::new(chosen, [count]), &device);
-        let moves = self.encoder_output_bbox_embed.forward(hidden.select(1, chosen));
-        sigmoid(anchors + moves.squeeze_dim::<2>(0))
+        let device = hidden.device();
+        let anchors: Vec<f32> = best.iter().flatten().flat_map(|&cell| logits[cell]).collect();
+        let anchors = Tensor::<3>::from_data(TensorData::new(anchors, [n, count, 4]), &device);
+        let rows = best.iter().enumerate().flat_map(|(image, best)| best.iter().map(move |cell| image * cells + cell));
+        let rows: Vec<i64> = rows.map(|row| row as i64).collect();
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n * count]), &device);
+        let chosen = hidden.reshape([n * cells, width]).select(0, rows).reshape([n, count, width]);
+        sigmoid(anchors + self.encoder_output_bbox_embed.forward(chosen))
+    }
+
+    /// What every cell says: how well it fits each token `[n, S, T]`, as logits, and its box `[n, S, 4]`.
+    pub(super) fn all(&self, encoded: &Encoded) -> Said {
+        let (hidden, logits) = self.cells(encoded);
+        let [_, cells, _] = hidden.dims();
+        let anchors = TensorData::new(logits.into_iter().flatten().collect(), [1, cells, 4]);
+        let anchors = Tensor::<3>::from_data(anchors, &hidden.device());
+        Said {
+            logits: hidden.clone().matmul(encoded.text.clone().swap_dims(1, 2)),
+            boxes: sigmoid(anchors + self.encoder_output_bbox_embed.forward(hidden)),
+        }
+    }
+
+    /// The cells' vectors `[n, S, d]`, those that propose no box emptied, and the logits of their anchors.
+    fn cells(&self, encoded: &Encoded) -> (Tensor<3>, Vec<[f32; 4]>) {
+        let (logits, inside) = anchors(&encoded.maps);
+        let inside = TensorData::new(inside, [1, logits.len(), 1]);
+        let inside = Tensor::<3>::from_data(inside, &encoded.cells.device());
+        (self.enc_output_norm.forward(self.enc_output.forward(encoded.cells.clone() * inside)), logits)
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn level_embeddings(spec: &GroundingSpec, device: &Device) -> Param<T
 pub struct Cells {
     /// Height and width of each map.
     pub maps: Vec<[usize; 2]>,
-    /// One vector a cell, `[1, S, d]`.
+    /// One vector a cell, `[n, S, d]`.
     pub tokens: Tensor<3>,
     /// Where the cells are, as vectors `[1, S, d]`: sines of row and column, and a learned vector for the map.
     pub positions: Tensor<3>,

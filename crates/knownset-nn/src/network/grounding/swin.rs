@@ -159,7 +159,7 @@ impl Swin {
         }
     }
 
-    /// One image `[1, 3, h, w]` → maps `[1, c, h', w']`, the finest first.
+    /// Images of one size `[n, 3, h, w]` → maps `[n, c, h', w']`, the finest first.
     pub(super) fn forward(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
         let mut map = self.embeddings.forward(image);
         let mut maps = Vec::new();

@@ -28,8 +28,9 @@ struct Attention {
 impl Attention {
     fn forward(&self, map: Tensor<4>, windows: &Windows, shifted: bool) -> Tensor<4> {
         let Weighing { query, key, value, relative_position_bias_table, heads } = &self.own;
+        let [n, ..] = map.dims();
         let cut = windows.cut(map, shifted);
-        let bias = windows.bias(relative_position_bias_table.val(), shifted);
+        let bias = windows.bias(relative_position_bias_table.val(), shifted, n);
         let (query, key, value) = (query.forward(cut.clone()), key.forward(cut.clone()), value.forward(cut));
         windows.join(self.output.forward(attend(query, key, value, *heads, Some(bias))), shifted)
     }
@@ -68,7 +69,7 @@ impl SwinBlock {
         }
     }
 
-    /// `[1, h, w, c]` → the same shape. Every other block shifts the map, so that its windows straddle those of the
+    /// `[n, h, w, c]` → the same shape. Every other block shifts the map, so that its windows straddle those of the
     /// block before.
     pub(super) fn forward(&self, map: Tensor<4>, windows: &Windows, shifted: bool) -> Tensor<4> {
         let map = map.clone() + self.attention.forward(self.layernorm_before.forward(map), windows, shifted);

@@ -32,7 +32,7 @@ impl Windows {
         Self { side, map, grid, shift, index, mask }
     }
 
-    /// `[1, h, w, c]` → `[windows, side², c]`; padded with zeros at the right and the bottom to whole windows, and shifted.
+    /// `[n, h, w, c]` → `[n · windows, side², c]`; padded with zeros at the right and the bottom to whole windows, and shifted.
     pub(super) fn cut(&self, map: Tensor<4>, shifted: bool) -> Tensor<3> {
         let [n, _, _, channels] = map.dims();
         let map = self.roll(padded(map, [1, 2], self.side), shifted, -1);
@@ -43,10 +43,11 @@ impl Windows {
 
     /// The inverse of [`cut`](Self::cut).
     pub(super) fn join(&self, windows: Tensor<3>, shifted: bool) -> Tensor<4> {
-        let [_, _, channels] = windows.dims();
+        let [count, _, channels] = windows.dims();
         let ([rows, columns], side) = (self.grid, self.side);
-        let map = windows.reshape([1, rows, columns, side, side, channels]).swap_dims(2, 3);
-        let map = self.roll(map.reshape([1, rows * side, columns * side, channels]), shifted, 1);
+        let n = count / (rows * columns);
+        let map = windows.reshape([n, rows, columns, side, side, channels]).swap_dims(2, 3);
+        let map = self.roll(map.reshape([n, rows * side, columns * side, channels]), shifted, 1);
         map.narrow(1, 0, self.map[0]).narrow(2, 0, self.map[1])
     }
 
@@ -60,12 +61,12 @@ impl Windows {
     }
 
     /// A table `[(2 side − 1)², heads]` of biases by relative position → what is added to the weights: `[1, heads, side²,
-    /// side²]`, or one for each window where the map is shifted.
-    pub(super) fn bias(&self, table: Tensor<2>, shifted: bool) -> Tensor<4> {
+    /// side²]`, or one for each window of the n maps where they are shifted.
+    pub(super) fn bias(&self, table: Tensor<2>, shifted: bool, n: usize) -> Tensor<4> {
         let (area, [_, heads]) = (self.side * self.side, table.dims());
         let bias = table.select(0, self.index.clone()).reshape([area, area, heads]).permute([2, 0, 1]).unsqueeze::<4>();
         match &self.mask {
-            Some(mask) if shifted => bias + mask.clone(),
+            Some(mask) if shifted => (bias + mask.clone()).repeat_dim(0, n),
             _ => bias,
         }
     }

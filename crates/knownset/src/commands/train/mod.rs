@@ -1,7 +1,9 @@
 //! `knownset train`: images → a trained network.
 
+mod captioner;
 mod classifier;
 mod clip;
+mod detector;
 mod prompts;
 mod tokens;
 
@@ -33,10 +35,20 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
         args.weights.is_none(),
         "the recipe {name} begins with random weights; it has no use for --weights"
     );
-    if args.recipe == "clip" {
-        return clip::run(args, find("clip")?, printer);
+    match name {
+        "clip" if args.recipe == "clip" => clip::run(args, find("clip")?, printer),
+        "captioner" => captioner::run(args, printer),
+        "detector" => detector::run(args, printer),
+        _ => classifier::run(args, &Chosen::parse(&args.recipe)?, printer),
     }
-    classifier::run(args, &Chosen::parse(&args.recipe)?, printer)
+}
+
+/// Refuses what a recipe has no use for.
+fn unused(name: &str, flags: &[(&str, bool)]) -> anyhow::Result<()> {
+    match flags.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => anyhow::bail!("the recipe {name} has no use for {flag}"),
+        None => Ok(()),
+    }
 }
 
 /// Shows how a run goes, and stops it at Ctrl-C.

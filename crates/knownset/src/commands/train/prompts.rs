@@ -11,7 +11,7 @@ use knownset_nn::clip::SPRITE_CLIP;
 use knownset_train::{Augment, ChosenPrompts, Curve, Learned, Prompting, Schedule, Stage, Training};
 use serde_json::json;
 
-use super::Watch;
+use super::{Watch, unused};
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
@@ -26,14 +26,12 @@ const AUGMENT: &str = "resized-crop,flip";
 
 pub(super) fn run(args: &Train, recipe: &ChosenPrompts, printer: Printer) -> anyhow::Result<Status> {
     let name = recipe.entry().name;
-    let unused = [
+    let flags = [
         ("--towers", args.towers.is_some()),
         ("--synthetic", args.synthetic.is_some()),
         ("--outliers", !args.outliers.is_empty()),
     ];
-    if let Some((flag, _)) = unused.into_iter().find(|(_, given)| *given) {
-        anyhow::bail!("the recipe {name} has no use for {flag}");
-    }
+    unused(name, &flags)?;
     let backbone = args.backbone.as_deref().unwrap_or(SPRITE_CLIP);
     let reads = knownset_nn::find(backbone)?.architecture == Architecture::Clip;
     anyhow::ensure!(reads, "the recipe {name} learns prompts for towers that read words, which {backbone} does not");

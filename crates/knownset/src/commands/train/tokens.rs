@@ -5,7 +5,7 @@ use knownset_nn::LoadedBackbone;
 use knownset_train::{ChosenTokens, Curve, Schedule, TokenClassification, TokenSet, Training};
 use serde_json::json;
 
-use super::Watch;
+use super::{Watch, unused};
 use crate::cli::{OptimiserName, Reading, Train};
 use crate::commands::Status;
 use crate::images;
@@ -17,15 +17,13 @@ const BATCH: usize = 64;
 
 pub(super) fn run(args: &Train, recipe: &ChosenTokens, printer: Printer) -> anyhow::Result<Status> {
     let name = recipe.entry().name;
-    let unused = [
+    let flags = [
         ("--towers", args.towers.is_some()),
         ("--synthetic", args.synthetic.is_some()),
         ("--outliers", !args.outliers.is_empty()),
         ("--augment", args.augment.is_some()),
     ];
-    if let Some((flag, _)) = unused.into_iter().find(|(_, given)| *given) {
-        anyhow::bail!("the recipe {name} has no use for {flag}");
-    }
+    unused(name, &flags)?;
     let open = |backbone: &String| images::with_patches(backbone, args.weights.as_deref(), printer);
     let network = args.backbone.as_ref().map(open).transpose()?;
     let (training, data) = read("train", &args.data, args, network.as_ref(), printer)?;
