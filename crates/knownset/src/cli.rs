@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use knownset_detect::{Ratio, Stream};
 
-pub(crate) use synth::{Boxes, CaptionerName, Captions, GroundingName, Image, Lines, SchedulerName, Stage, Synth};
+pub(crate) use synth::{Boxes, CaptionerName, Captions, GroundingName, Image, Lines, Samples, Stage, Synth};
 pub(crate) use train::{OptimiserName, Train};
 pub(crate) use words::{EmbedText, Part, Probe, Words, Zeroshot};
 

@@ -3,12 +3,14 @@
 mod arpl;
 mod ascood;
 mod aug_mix;
+pub(crate) mod autoencoder;
 mod cider;
 pub(crate) mod clip;
 mod conf_branch;
 pub(crate) mod coop;
 pub(crate) mod cross_entropy;
 mod cut_mix;
+pub(crate) mod diffusion;
 mod energy_reg;
 mod fodfom;
 mod g_odin;
@@ -88,6 +90,8 @@ pub(crate) enum Kind {
     Classifier(fn(Map<String, Value>) -> Result<Parsed, ParamError>),
     /// An image and a text tower.
     Towers,
+    /// A part of what draws images.
+    Generator,
     /// Prompts for towers that stay as they are.
     Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
     /// A head on the patches of a network that stays as it is.
@@ -139,6 +143,7 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
     serializer.serialize_str(match kind {
         Kind::Classifier(_) => "classifier",
         Kind::Towers => "towers",
+        Kind::Generator => "generator",
         Kind::Prompts(_) => "prompts",
         Kind::Tokens(_) => "head",
     })
@@ -170,6 +175,8 @@ pub static RECIPES: &[&RecipeEntry] = &[
     &mcd::ENTRY,
     &fodfom::ENTRY,
     &clip::ENTRY,
+    &autoencoder::ENTRY,
+    &diffusion::ENTRY,
     &coop::ENTRY,
     &locoop::ENTRY,
     &negprompt::ENTRY,

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 use anyhow::Context;
 use knownset_core::numpy::read_array;
 use knownset_core::{Tensor, TensorFile};
-use knownset_nn::diffusion::{Method, Pipeline, Request};
+use knownset_nn::diffusion::{Pipeline, Request};
 use ndarray::{Array, Dimension};
 use serde_json::json;
 
-use crate::cli::{Image, SchedulerName};
+use crate::cli::Image;
 use crate::commands::Status;
 use crate::images::STOP;
 use crate::printer::Printer;
@@ -22,11 +22,7 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     let folder = args.weights.display();
     let pipeline = Pipeline::open(&args.weights).with_context(|| format!("cannot load the pipeline in {folder}"))?;
     let unconditional = pipeline.encode(&[""]).with_context(|| format!("the pipeline in {folder}"))?;
-    let method = match args.scheduler {
-        SchedulerName::Ddim => Method::Ddim { eta: 0.0 },
-        SchedulerName::Pndm => Method::Pndm,
-        SchedulerName::Euler => Method::Euler,
-    };
+    let method = args.scheduler.method();
     let request = Request {
         context: context.view(),
         unconditional: unconditional.view(),

@@ -55,12 +55,11 @@ pub(super) fn write<T: Serialize>(
     answers: impl Fn(&Images, Range<usize>) -> anyhow::Result<Vec<Answer<T>>>,
 ) -> anyhow::Result<Status> {
     let images = Images::open(&args.data, args.strict)?;
-    let share = |(index, count): (usize, usize)| images.len() * (index - 1) / count..images.len() * index / count;
-    let range = args.shard.map_or(0..images.len(), share);
+    let range = share(images.len(), args.shard);
     let settings = json!({ "settings": settings, "images": images.fingerprint(), "rows": [range.start, range.end] });
     let mut file = resume(&args.out, &settings)?;
     // An unreadable image leaves no line: the rows behind the last one written are those to be looked at.
-    let (mut lines, next) = known(&args.out, &mut file, &images, range.clone())?;
+    let (mut lines, next) = known(&args.out, &mut file, |row| images.id(row).into(), range.clone())?;
     let progress = printer.progress(what, range.len());
     progress.advance(next - range.start);
     let mut unreadable = Vec::new();
@@ -94,8 +93,13 @@ pub(super) fn write<T: Serialize>(
     Ok(Status::Done)
 }
 
+/// The I-th of N shares of so many rows, or all.
+pub(super) fn share(rows: usize, shard: Option<(usize, usize)>) -> Range<usize> {
+    shard.map_or(0..rows, |(index, count)| rows * (index - 1) / count..rows * index / count)
+}
+
 /// The file, to be read and written behind its end; made if it is not there.
-fn resume(out: &Path, settings: &Value) -> anyhow::Result<File> {
+pub(super) fn resume(out: &Path, settings: &Value) -> anyhow::Result<File> {
     let record = record(out);
     if out.exists() {
         let made = fs_err::read_to_string(&record).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
@@ -118,8 +122,13 @@ fn record(out: &Path) -> PathBuf {
     name.into()
 }
 
-/// The lines there are, and the row behind the last one's. A line cut short is taken off.
-fn known(path: &Path, file: &mut File, images: &Images, range: Range<usize>) -> anyhow::Result<(usize, usize)> {
+/// The lines there are, and the row behind the last one's; `id` names every row. A line cut short is taken off.
+pub(super) fn known(
+    path: &Path,
+    file: &mut File,
+    id: impl Fn(usize) -> String,
+    range: Range<usize>,
+) -> anyhow::Result<(usize, usize)> {
     let (mut lines, mut next, mut end) = (0, range.start, 0);
     let mut reader = BufReader::new(&*file);
     let mut line = Vec::new();
@@ -129,9 +138,9 @@ fn known(path: &Path, file: &mut File, images: &Images, range: Range<usize>) -> 
         if length == 0 || line.last() != Some(&b'\n') {
             break;
         }
-        let id =
+        let said =
             serde_json::from_slice::<Value>(&line).ok().and_then(|line| Some(line.get("id")?.as_str()?.to_owned()));
-        let row = id.and_then(|id| (next..range.end).find(|&row| images.id(row) == id));
+        let row = said.and_then(|said| (next..range.end).find(|&row| id(row) == said));
         let row = row.with_context(|| format!("{}: line {} is not about the next image", path.display(), lines + 1))?;
         (lines, next, end) = (lines + 1, row + 1, end + length as u64);
     }

@@ -4,6 +4,7 @@ mod boxes;
 mod captions;
 mod image;
 mod lines;
+mod samples;
 
 use super::Status;
 use crate::cli::{Stage, Synth};
@@ -14,5 +15,6 @@ pub(super) fn run(args: &Synth, printer: Printer) -> anyhow::Result<Status> {
         Stage::Captions(args) => captions::run(args, printer),
         Stage::Boxes(args) => boxes::run(args, printer),
         Stage::Image(args) => image::run(args, printer),
+        Stage::Samples(args) => samples::run(args, printer),
     }
 }

@@ -1,0 +1,9 @@
+//! What a diffusion model learns from: latents of images, and conditions made of texts.
+
+mod conditions;
+mod latents;
+mod noise;
+
+pub use conditions::{Conditions, GENERIC};
+pub use latents::Latents;
+pub use noise::unit_noise;
