@@ -31,8 +31,8 @@ pub(crate) struct Train {
     /// Autoencoder of the recipe diffusion: the folder that the recipe autoencoder made
     #[arg(long, value_name = "DIR")]
     pub(crate) autoencoder: Option<PathBuf>,
-    /// Training images, labelled or, for the recipes clip and diffusion, captioned; for tagood without --backbone, a feature file with
-    /// `patches` and `labels`
+    /// Training images, labelled or, for the recipes clip and diffusion, captioned; for tagood without --backbone, a
+    /// feature file with `patches` and `labels`
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
     /// Labelled images whose accuracy is reported after every epoch; for autoencoder and diffusion images like --data's
@@ -78,8 +78,8 @@ pub(crate) struct Descent {
     /// The highest learning rate [default: 0.1; adamw: 0.001; for prompts and tagood the paper's]
     #[arg(long, value_name = "RATE")]
     pub(crate) lr: Option<f64>,
-    /// Epochs in which the rate rises to it [default: 0; clip, autoencoder, diffusion: 1 in 20]; for prompts with a cosine, epochs at 0.00001
-    /// [default: 1]
+    /// Epochs in which the rate rises to it [default: 0; clip, autoencoder, diffusion: 1 in 20]; for prompts with a
+    /// cosine, epochs at 0.00001 [default: 1]
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) warmup: Option<f64>,
     /// What the rate does then: cosine, constant, or steps:A,B,… to a tenth after epochs A, B, …

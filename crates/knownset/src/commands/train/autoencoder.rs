@@ -40,7 +40,9 @@ pub(super) fn run(args: &Train, recipe: &AutoencoderRecipe, printer: Printer) ->
     drop(watch);
     recipe.network(&trained)?.save(&args.out)?;
     let out = args.out.display().to_string();
-    let result = json!({ "out": out, "recipe": "autoencoder", "params": recipe, "kept": trained.kept, "epochs": trained.epochs });
+    let result = json!({
+        "out": out, "recipe": "autoencoder", "params": recipe, "kept": trained.kept, "epochs": trained.epochs,
+    });
     printer.result(&result, || format!("{out}: an autoencoder trained for {} epochs", trained.epochs.len()))?;
     Ok(Status::Done)
 }

@@ -41,6 +41,8 @@ pub(super) fn run(args: &Train, recipe: &DiffusionRecipe, printer: Printer) -> a
     let autoencoder = open(args.descent.device)?;
     let (preprocess, factor) = (recipe.preprocess(), autoencoder.spec().factor());
     let fits = (preprocess.size as usize).is_multiple_of(factor);
+    let colours = autoencoder.spec().image;
+    anyhow::ensure!(colours == 3, "the autoencoder in {} is for images of {colours} channels", folder.display());
     anyhow::ensure!(fits, "side={} is no multiple of {factor}, by which the autoencoder divides it", preprocess.size);
     let clip = towers::open(args.backbone.as_deref().unwrap_or(SPRITE_CLIP), args.weights.as_deref(), printer)?;
     let encoder = TextEncoder::of(&clip)?;
@@ -72,7 +74,8 @@ pub(super) fn run(args: &Train, recipe: &DiffusionRecipe, printer: Printer) -> a
     Pipeline::new(Some(encoder), unet, Some(autoencoder), recipe.schedule()).save(&args.out)?;
     let out = args.out.display().to_string();
     let result = json!({
-        "out": out, "recipe": "diffusion", "params": recipe, "scale": scale, "kept": trained.kept, "epochs": trained.epochs,
+        "out": out, "recipe": "diffusion", "params": recipe, "scale": scale, "kept": trained.kept,
+        "epochs": trained.epochs,
     });
     printer
         .result(&result, || format!("{out}: a pipeline whose UNet was trained for {} epochs", trained.epochs.len()))?;

@@ -29,16 +29,16 @@ const PAD_SHARE: u32 = 8;
 pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     knownset_train::keep_freed_memory();
     let name = args.recipe.split(':').next().unwrap_or_default();
+    if name == "diffusion" {
+        return diffusion::run(args, &DiffusionRecipe::parse(&args.recipe)?, printer);
+    }
+    anyhow::ensure!(args.autoencoder.is_none(), "the recipe {name} has no use for --autoencoder");
     if find(name).is_ok_and(RecipeEntry::learns_prompts) {
         return prompts::run(args, &ChosenPrompts::parse(&args.recipe)?, printer);
     }
     if find(name).is_ok_and(RecipeEntry::reads_tokens) {
         return tokens::run(args, &ChosenTokens::parse(&args.recipe)?, printer);
     }
-    if name == "diffusion" {
-        return diffusion::run(args, &DiffusionRecipe::parse(&args.recipe)?, printer);
-    }
-    anyhow::ensure!(args.autoencoder.is_none(), "the recipe {name} has no use for --autoencoder");
     anyhow::ensure!(
         args.weights.is_none(),
         "the recipe {name} begins with random weights; it has no use for --weights"
