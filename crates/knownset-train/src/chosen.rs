@@ -58,6 +58,14 @@ pub enum ChooseError {
         /// The recipe.
         name: &'static str,
     },
+    /// Another recipe than the one that is asked for.
+    #[error("`{given}` is not the recipe {name}")]
+    Other {
+        /// What was given.
+        given: String,
+        /// The recipe.
+        name: &'static str,
+    },
     /// Parameters the recipe refuses.
     #[error("bad parameters for `{name}`")]
     Params {
@@ -151,6 +159,16 @@ pub(crate) struct Named {
 }
 
 impl Named {
+    /// The parameters that `text` gives that recipe.
+    pub(crate) fn read_of(entry: &'static RecipeEntry, text: &str) -> Result<Map<String, Value>, ChooseError> {
+        let named = Self::read(text)?;
+        if named.entry.name == entry.name {
+            Ok(named.params)
+        } else {
+            Err(ChooseError::Other { given: text.to_owned(), name: entry.name })
+        }
+    }
+
     /// Reads `name:key=value…`.
     pub(crate) fn read(text: &str) -> Result<Self, ChooseError> {
         let bad = |source| ChooseError::Params { name: text.to_owned(), source };

@@ -42,6 +42,9 @@ pub enum TrainError {
         /// Most tokens of a caption.
         room: usize,
     },
+    /// Nothing to train on, labelled or not.
+    #[error("there are no training images")]
+    NoPictures,
     /// No outliers for a recipe that learns from them.
     #[error("the recipe {recipe} learns from outliers, and there are none")]
     NoOutliers {
@@ -164,6 +167,9 @@ pub enum TrainError {
         /// The last finished epoch.
         kept: usize,
     },
+    /// The caller asked to stop before the first step.
+    #[error("stopped before the first step; run the same command again")]
+    StoppedEarly,
     /// The folder already holds a run.
     #[error("{path}: there is a checkpoint here; give --resume to go on with it, or another folder")]
     Exists {

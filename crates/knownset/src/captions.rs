@@ -1,4 +1,4 @@
-//! Images with their captions and tags, as the contrastive loss wants them.
+//! Images with their captions and tags, as what learns from them wants them.
 
 use knownset_core::Preprocess;
 use knownset_data::Texts;
@@ -14,6 +14,8 @@ use crate::images::{Images, TrainingImages};
 const CAPTIONS: f64 = 0.5;
 /// Share of texts that are one tag in a common prompt.
 const PROMPTS: f64 = 0.2;
+/// Share of the texts to draw from that are a tag and a caption in FodFoM's sentence.
+const SENTENCES: f64 = 0.3;
 
 /// The images of a set that has texts.
 pub(crate) struct CaptionedImages<'a> {
@@ -43,6 +45,17 @@ impl Captioned for CaptionedImages<'_> {
         let text = choose(&self.texts[index], random);
         let tokens = self.tokenizer.encode(&text).map_err(|error| error.to_string())?;
         Ok((self.pictures.picture(index)?, tokens.ids[..=tokens.end].to_vec()))
+    }
+}
+
+/// What an image is drawn from: a caption, a tag as SIO asks for a class, or both as FodFoM does.
+pub(crate) fn prompt(texts: &Texts, random: &mut ChaCha8Rng) -> String {
+    let draw: f64 = random.random();
+    match (texts.captions.choose(random), texts.tags.choose(random)) {
+        (Some(caption), Some(tag)) if draw < SENTENCES => format!("This is a photo of {tag} and {caption}"),
+        (_, Some(tag)) if draw < SENTENCES + PROMPTS => format!("a photo of a {tag}"),
+        (Some(caption), _) => caption.clone(),
+        (None, tag) => tag.cloned().unwrap_or_default(),
     }
 }
 

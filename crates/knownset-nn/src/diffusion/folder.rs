@@ -39,11 +39,7 @@ pub(super) fn open(folder: &Path, device: &Device, precision: Precision) -> Resu
     let unet = loaded(UNet::new(&spec, device), weights, precision)?;
 
     let autoencoder = match part(&index, folder, "vae", "AutoencoderKL")? {
-        Some(path) => {
-            let spec = config::autoencoder(&Section::open(&path.join("config.json"))?)?;
-            let weights = checkpoint::weights(&path, &FILES)?.map(layouts::autoencoder);
-            Some(loaded(Autoencoder::new(&spec, device), weights, precision)?)
-        }
+        Some(path) => Some(autoencoder(&path, device, precision)?),
         None => None,
     };
 
@@ -55,6 +51,24 @@ pub(super) fn open(folder: &Path, device: &Device, precision: Precision) -> Resu
     match pipeline.contradiction() {
         Some(what) => Err(index.wrong(what)),
         None => Ok(pipeline),
+    }
+}
+
+/// Opens the folder of an autoencoder.
+fn autoencoder(folder: &Path, device: &Device, precision: Precision) -> Result<Autoencoder, CheckpointError> {
+    let spec = config::autoencoder(&Section::open(&folder.join("config.json"))?)?;
+    let weights = checkpoint::weights(folder, &FILES)?.map(layouts::autoencoder);
+    loaded(Autoencoder::new(&spec, device), weights, precision)
+}
+
+impl Autoencoder {
+    /// Opens the folder of an `AutoencoderKL` of diffusers, as a pipeline has it, in f32.
+    ///
+    /// # Errors
+    /// A file that is missing or broken, tensors missing, left over or of the wrong shape, a configuration that asks for
+    /// what this program does not do.
+    pub fn open(folder: &Path, device: &Device) -> Result<Self, CheckpointError> {
+        autoencoder(folder, device, Precision::F32)
     }
 }
 

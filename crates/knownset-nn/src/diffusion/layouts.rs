@@ -6,7 +6,8 @@ use crate::weights::HostTensor;
 
 type Tensors = BTreeMap<String, HostTensor>;
 
-const TEXT: &str = "text_model.";
+/// What the names of a text tower's tensors begin with.
+pub(super) const TEXT: &str = "text_model.";
 
 /// A text encoder's tensors under the names that released files have: newer versions of transformers leave the prefix out,
 /// older ones keep a list of positions.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Growth, Method, Pipeline, Prediction, Schedule, Spacing};
 use crate::checkpoint::CheckpointError;
-use crate::network::{AutoencoderSpec, Named, TextSpec, UNetSpec, to_weights};
+use crate::network::{Autoencoder, AutoencoderSpec, Named, TextSpec, UNetSpec, to_weights};
 
 impl Pipeline {
     /// Writes the folder of a `StableDiffusionPipeline`, its weights rounded to f16, DDIM its scheduler where none was
@@ -33,8 +33,7 @@ impl Pipeline {
         write(&folder.join("scheduler").join("scheduler_config.json"), &scheduler(&self.schedule, method))?;
         network(&folder.join("unet"), &unet(self.unet.spec()), &self.unet, "diffusion_pytorch_model.safetensors")?;
         if let Some(module) = &self.autoencoder {
-            let config = autoencoder(module.spec());
-            network(&folder.join("vae"), &config, module, "diffusion_pytorch_model.safetensors")?;
+            module.save(&folder.join("vae"))?;
         }
         if let Some(encoder) = &self.text {
             network(&folder.join("text_encoder"), &text(encoder.spec()), encoder.network(), "model.safetensors")?;
@@ -43,6 +42,16 @@ impl Pipeline {
             encoder.tokenizer().save(&tokenizer)?;
         }
         Ok(())
+    }
+}
+
+impl Autoencoder {
+    /// Writes the folder that [`Autoencoder::open`] and diffusers read, its weights rounded to f16.
+    ///
+    /// # Errors
+    /// What cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), CheckpointError> {
+        network(folder, &autoencoder(self.spec()), self, "diffusion_pytorch_model.safetensors")
     }
 }
 

@@ -1,5 +1,6 @@
 //! The text encoder: prompts to the contexts that the UNet attends to.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -8,8 +9,10 @@ use rayon::prelude::*;
 
 use super::{config, layouts};
 use crate::checkpoint::{self, CheckpointError, Section};
-use crate::network::{ClipText, TextSpec, load_owned};
+use crate::clip::Clip;
+use crate::network::{ClipSpec, ClipText, TextSpec, load_owned, to_weights};
 use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::weights::HostTensor;
 
 /// Names of weights files, the preferred first.
 const FILES: [&str; 6] = [
@@ -53,6 +56,21 @@ impl TextEncoder {
         let network = load_owned(ClipText::new(&spec, device), weights)
             .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
         Ok(Self { network, spec, tokenizer, device: device.clone() })
+    }
+
+    /// The text tower of a pair, on the processor: its states are what the pair's projection makes embeddings of.
+    ///
+    /// # Errors
+    /// Towers whose text tower is not one.
+    pub fn of(clip: &Clip) -> Result<Self, CheckpointError> {
+        let &ClipSpec { vocabulary, context, text: tower, .. } = clip.spec();
+        let (spec, device) = (TextSpec { vocabulary, context, tower }, Device::flex());
+        let own = |tensors: BTreeMap<String, HostTensor>| {
+            tensors.into_iter().filter(|(name, _)| name.starts_with(layouts::TEXT)).collect()
+        };
+        let network = load_owned(ClipText::new(&spec, &device), to_weights(clip.network()).map(own))
+            .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
+        Ok(Self { network, spec, tokenizer: clip.tokenizer().clone(), device })
     }
 
     /// Texts → contexts `[n, T, c]`: the state of every token behind the last normalisation. A longer text loses its tail.

@@ -13,27 +13,31 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 /// Channels that are worked on together.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 /// Values in a block, about.
 const BLOCK: usize = 1 << 15;
 
 /// Sixteen channels of a pixel.
-type Lane = [f32; LANES];
+pub(super) type Lane = [f32; LANES];
 
-fn lanes(values: &[f32]) -> &[Lane] {
+pub(super) fn lanes(values: &[f32]) -> &[Lane] {
     let (lanes, rest) = values.as_chunks();
     assert!(rest.is_empty(), "{} values", values.len());
     lanes
 }
 
 /// Values in a block of whole pixels.
-fn block(channels: usize) -> usize {
+pub(super) fn block(channels: usize) -> usize {
     (BLOCK / channels).max(1) * channels
 }
 
 /// Adds up `term(lane number of the pixel, value's index)` over a block's pixels, for every channel.
 #[inline(always)]
-fn sums<const N: usize>(values: usize, channels: usize, term: impl Fn(usize, usize) -> [Lane; N]) -> [Vec<f32>; N] {
+pub(super) fn sums<const N: usize>(
+    values: usize,
+    channels: usize,
+    term: impl Fn(usize, usize) -> [Lane; N],
+) -> [Vec<f32>; N] {
     let panels = channels / LANES;
     let mut all = [(); N].map(|()| Vec::with_capacity(channels));
     for panel in 0..panels {

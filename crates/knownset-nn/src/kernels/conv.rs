@@ -29,10 +29,12 @@ pub(crate) enum Then<'a> {
     AddRelu(&'a FeatureMap),
 }
 
-/// A square kernel with padding `kernel / 2`.
+/// A square kernel with padding `kernel / 2`, unless [`Conv::leading`] says otherwise.
 pub(crate) struct Conv {
     kernel: usize,
     stride: usize,
+    /// Zeros above the first row and left of the first column that the kernel sees.
+    lead: usize,
     /// Output channels that are summed together.
     panel: usize,
     /// `[outputs / panel, kernel, kernel, inputs, panel]`.
@@ -58,7 +60,12 @@ impl Conv {
                 }
             }
         }
-        Self { kernel, stride: folded.stride, panel, weight, bias: folded.bias.clone() }
+        Self { kernel, stride: folded.stride, lead: kernel / 2, panel, weight, bias: folded.bias.clone() }
+    }
+
+    /// The same kernel, beginning at other pixels; an input's border must be as wide.
+    pub(super) fn leading(self, lead: usize) -> Self {
+        Self { lead, ..self }
     }
 
     /// Zeros that must surround the input.
@@ -129,7 +136,7 @@ impl Forward<'_> {
     fn run<S: Simd, const VECTORS: usize, const PIXELS: usize>(self, simd: S) {
         let Self { conv, input, then, shape, output } = self;
         let Shape { height, width, .. } = shape;
-        let offset = input.shape().border - conv.padding();
+        let offset = input.shape().border - conv.lead;
         let run = conv.kernel * input.shape().channels;
         let size = conv.kernel * run * conv.panel;
         for (index, weight) in conv.weight.chunks_exact(size).enumerate() {

@@ -10,11 +10,14 @@ mod convnet;
 mod diffusion;
 mod grounding;
 mod init;
+mod maps;
 mod mixed;
 mod operations;
 mod opt;
 mod parameters;
 mod resnet;
+#[cfg(test)]
+mod testing;
 mod token_head;
 mod trunk;
 mod vit;
@@ -24,7 +27,7 @@ pub use clip::{Clip, ClipSpec, ClipText, TextSpec, TowerSpec, clip_init};
 pub use conv_norm::ConvNorm;
 pub(crate) use conv_norm::Folded;
 pub use convnet::ConvNet;
-pub use diffusion::{Autoencoder, AutoencoderSpec, UNet, UNetLevel, UNetSpec};
+pub use diffusion::{Autoencoder, AutoencoderSpec, UNet, UNetLevel, UNetSpec, autoencoder_init, unet_init};
 pub use grounding::{
     BertSpec, Cells, Decoded, Encoded, GROUPS, GroundingDino, GroundingSpec, Prompt, Said, StackSpec, StageSpec,
     SwinSpec,

@@ -122,7 +122,9 @@ impl Convolved {
         Filter {
             shape: [shape[0], shape[1], shape[2], shape[3]],
             stride: self.stride,
+            lead: shape[2] / 2,
             weight: self.weight.storage::<f32>(),
+            bias: &[],
         }
     }
 
@@ -218,7 +220,7 @@ impl Backward<Flex, 4> for NormalisationAndSum {
 
 /// A batch `[n, h, w, c]`, contiguous.
 #[derive(Debug, Clone)]
-struct Pixels(FlexTensor);
+pub(super) struct Pixels(pub(super) FlexTensor);
 
 impl Pixels {
     /// Of `[n, c, h, w]`.
@@ -226,26 +228,26 @@ impl Pixels {
         Self(contiguous(&tensor.permute(&[0, 2, 3, 1])))
     }
 
-    fn from_values(values: Vec<f32>, shape: [usize; 4]) -> Self {
+    pub(super) fn from_values(values: Vec<f32>, shape: [usize; 4]) -> Self {
         Self(FlexTensor::from_data(TensorData::new(values, shape)))
     }
 
     /// Values of the same shape.
-    fn like(&self, values: Vec<f32>) -> Self {
+    pub(super) fn like(&self, values: Vec<f32>) -> Self {
         let shape = self.0.shape();
         Self::from_values(values, [shape[0], shape[1], shape[2], shape[3]])
     }
 
-    fn values(&self) -> &[f32] {
+    pub(super) fn values(&self) -> &[f32] {
         self.0.storage()
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.shape()[0]
     }
 
     /// Height and width.
-    fn sides(&self) -> [usize; 2] {
+    pub(super) fn sides(&self) -> [usize; 2] {
         let shape = self.0.shape();
         [shape[1], shape[2]]
     }
@@ -257,23 +259,23 @@ impl Pixels {
 }
 
 /// The tensor in its own order: its storage holds its values and no others.
-fn contiguous(tensor: &FlexTensor) -> FlexTensor {
+pub(super) fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     let tensor = tensor.to_contiguous();
     let exact = tensor.bytes().len() == tensor.shape().num_elements() * size_of::<f32>();
     if exact { tensor } else { FlexTensor::from_data(tensor.into_data()) }
 }
 
-fn values(tensor: &FlexTensor) -> Vec<f32> {
+pub(super) fn values(tensor: &FlexTensor) -> Vec<f32> {
     contiguous(tensor).storage().to_vec()
 }
 
 /// A tensor without gradients.
-fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+pub(super) fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor.try_into_primitive::<Flex>().expect("a tensor on the CPU without gradients")
 }
 
 /// A tensor that may have gradients, and its place among what is recorded for them.
-fn recorded<const D: usize>(tensor: Tensor<D>) -> (FlexTensor, NodeGuard) {
+pub(super) fn recorded<const D: usize>(tensor: Tensor<D>) -> (FlexTensor, NodeGuard) {
     tensor.try_into_primitive::<Autodiff<Flex>>().expect("a tensor on the CPU with gradients").into_parts()
 }
 
@@ -283,29 +285,8 @@ mod tests {
     use burn::tensor::module::{batch_norm_train, conv2d};
     use burn::tensor::ops::ConvOptions;
 
+    use super::super::testing::{assert_near, loss, numbers};
     use super::*;
-
-    /// Numbers of no pattern in −1..1.
-    fn numbers<const D: usize>(shape: [usize; D], salt: usize) -> Tensor<D> {
-        let number = |i: usize| ((i * 7919 + salt * 104_729) % 1999) as f32 / 999.0 - 1.0;
-        let values: Vec<f32> = (0..shape.iter().product()).map(number).collect();
-        Tensor::from_data(TensorData::new(values, shape), &Device::flex().autodiff()).require_grad()
-    }
-
-    fn assert_near<const D: usize>(what: &str, found: Tensor<D>, expected: Tensor<D>) {
-        assert_eq!(found.dims(), expected.dims(), "{what}");
-        let (found, expected) = (found.into_data(), expected.into_data());
-        let largest = expected.iter::<f64>().map(f64::abs).fold(1e-3, f64::max);
-        for (found, expected) in found.iter::<f64>().zip(expected.iter::<f64>()) {
-            assert!((found - expected).abs() < 2e-5 * largest, "{what}: {found}, not {expected} (largest {largest})");
-        }
-    }
-
-    /// A sum with another weight for every element, so that every element has a gradient of its own.
-    fn loss(output: Tensor<4>) -> Tensor<1> {
-        let weights = numbers(output.dims(), 9).detach();
-        (output * weights).sum()
-    }
 
     /// Convolution, normalisation, sum and ReLU with their gradients, ours and burn's own.
     fn check(

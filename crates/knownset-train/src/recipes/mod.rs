@@ -3,6 +3,7 @@
 mod arpl;
 mod ascood;
 mod aug_mix;
+pub(crate) mod autoencoder;
 pub(crate) mod captioner;
 mod cider;
 pub(crate) mod clip;
@@ -11,6 +12,7 @@ pub(crate) mod coop;
 pub(crate) mod cross_entropy;
 mod cut_mix;
 pub(crate) mod detector;
+pub(crate) mod diffusion;
 mod energy_reg;
 mod fodfom;
 mod g_odin;
@@ -94,6 +96,8 @@ pub(crate) enum Kind {
     Captioner,
     /// A network that finds what is named.
     Detector,
+    /// A part of what draws images.
+    Generator,
     /// Prompts for towers that stay as they are.
     Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
     /// A head on the patches of a network that stays as it is.
@@ -147,6 +151,7 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
         Kind::Towers => "towers",
         Kind::Captioner => "captioner",
         Kind::Detector => "detector",
+        Kind::Generator => "generator",
         Kind::Prompts(_) => "prompts",
         Kind::Tokens(_) => "head",
     })
@@ -180,6 +185,8 @@ pub static RECIPES: &[&RecipeEntry] = &[
     &clip::ENTRY,
     &captioner::ENTRY,
     &detector::ENTRY,
+    &autoencoder::ENTRY,
+    &diffusion::ENTRY,
     &coop::ENTRY,
     &locoop::ENTRY,
     &negprompt::ENTRY,

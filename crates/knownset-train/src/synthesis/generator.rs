@@ -21,11 +21,11 @@ pub struct Wanted<C> {
 }
 
 impl<C> Wanted<C> {
-    /// The image's random numbers.
-    pub fn random(&self) -> ChaCha8Rng {
+    /// The image's own noise: numbers of mean 0 and variance 1.
+    pub fn noise(&self, count: usize) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream(self.stream);
-        random
+        normals(&mut random, count)
     }
 }
 
@@ -75,7 +75,7 @@ impl Generator for Diffusion<'_> {
         let unconditional = self.unconditional.view().insert_axis(Axis(0));
         let mut images = Vec::with_capacity(wanted.len());
         for one in wanted {
-            let noise = normals(&mut one.random(), channels * height * width);
+            let noise = one.noise(channels * height * width);
             let noise = Array4::from_shape_vec((1, channels, height, width), noise).expect("a number for each place");
             let context: ArrayView3<'_, f32> = one.condition.view().insert_axis(Axis(0));
             let request = Request {

@@ -30,6 +30,8 @@ pub(crate) enum Stage {
     Backgrounds(Backgrounds),
     /// Captions, outliers and backgrounds, one after the other: all that `train --recipe fodfom` needs
     All(All),
+    /// Draw images of the classes of a dataset, such as `train --recipe sio+NAME --synthetic` learns from
+    Samples(Samples),
 }
 
 /// Which images a stage reads, and where it keeps what it says of them.
@@ -150,4 +152,39 @@ impl SchedulerName {
             Self::Euler => Method::Euler,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Samples {
+    /// Pipeline folder as diffusers lays it out, its text encoder included
+    #[arg(long, value_name = "DIR")]
+    pub(crate) weights: PathBuf,
+    /// Images whose classes are drawn, such as folder:PATH; nothing else of them is looked at
+    #[arg(long, value_name = "REF")]
+    pub(crate) data: String,
+    /// Images of every class
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    pub(crate) per_class: usize,
+    /// What they are drawn from; {class} is the class's name as words
+    #[arg(long, value_name = "TEXT", default_value = "a photo of a {class}")]
+    pub(crate) template: String,
+    /// Steps from noise to image
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = at_least_one)]
+    pub(crate) steps: usize,
+    /// How far to go beyond what an empty prompt gives; 1 is the prompt alone
+    #[arg(long, value_name = "FACTOR", default_value_t = 3.0)]
+    pub(crate) guidance: f64,
+    /// How steps are taken
+    #[arg(long, value_name = "NAME", default_value = "ddim")]
+    pub(crate) scheduler: SchedulerName,
+    /// Seed of the noise; every image has its own, whatever else is drawn
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Only the I-th of N shares of the images
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<(usize, usize)>,
+    /// Folder for CLASS/NUMBER.png and manifest.jsonl; finished images are kept when the run is stopped, and the same
+    /// command goes on behind them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }

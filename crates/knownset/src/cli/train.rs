@@ -18,8 +18,8 @@ pub(crate) struct Train {
     #[arg(long, value_name = "NAME")]
     pub(crate) recipe: String,
     /// Backbone to train, from random weights [default: sprite-resnet, or sprite-clip for the recipe clip]; for recipes
-    /// that learn prompts, and for tagood, the towers that stay as they are [default: sprite-clip]; tagood without one reads
-    /// a feature file
+    /// that learn prompts, and for tagood and diffusion, the towers that stay as they are [default: sprite-clip]; tagood
+    /// without one reads a feature file
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
     /// Weights of towers that stay as they are: a CLIP checkpoint's folder, or hf:ORGANISATION/NAME
@@ -28,12 +28,15 @@ pub(crate) struct Train {
     /// What to train with the recipes clip, captioner and detector: a folder with config.json and preprocessor_config.json
     #[arg(long, value_name = "DIR", conflicts_with = "backbone")]
     pub(crate) towers: Option<PathBuf>,
-    /// Training images, labelled or, for the recipes clip and captioner, captioned, or, for detector, with boxes; for tagood without --backbone, a feature file with
-    /// `patches` and `labels`
+    /// Autoencoder of the recipe diffusion: the folder that the recipe autoencoder made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) autoencoder: Option<PathBuf>,
+    /// Training images, labelled or, for the recipes clip, captioner and diffusion, captioned, or, for detector, with
+    /// boxes; for tagood without --backbone, a feature file with `patches` and `labels`
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
-    /// Labelled images whose accuracy is reported after every epoch; for captioner and detector captioned ones and ones with
-    /// boxes, of which 500 are looked at
+    /// Labelled images whose accuracy is reported after every epoch; for captioner, detector, autoencoder and diffusion
+    /// images like --data's
     #[arg(long, value_name = "REF")]
     pub(crate) val: Option<String>,
     /// Synthetic images of the same classes, for sio
@@ -42,7 +45,8 @@ pub(crate) struct Train {
     /// Images of no known class, for recipes that learn from outliers; may be given more than once
     #[arg(long, value_name = "REF")]
     pub(crate) outliers: Vec<String>,
-    /// Changes to training images [default: crop and flip; clip: crop; captioner: none; for prompts resized-crop,flip]
+    /// Changes to training images [default: crop and flip; clip: crop; autoencoder: flip; captioner: none; for prompts
+    /// resized-crop,flip]
     #[arg(long, value_name = "LIST")]
     pub(crate) augment: Option<String>,
     /// Folder for weights, checkpoint and log
@@ -70,14 +74,14 @@ pub(crate) struct Descent {
     /// Batches whose gradients are averaged for a step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) accumulate: usize,
-    /// How gradients become steps [default: sgd; clip, captioner, detector: adamw]
+    /// How gradients become steps [default: sgd; clip, captioner, detector, autoencoder, diffusion: adamw]
     #[arg(long, value_name = "NAME")]
     pub(crate) optimiser: Option<OptimiserName>,
     /// The highest learning rate [default: 0.1; adamw: 0.001; for prompts and tagood the paper's]
     #[arg(long, value_name = "RATE")]
     pub(crate) lr: Option<f64>,
-    /// Epochs in which the rate rises to it [default: 0; clip, captioner, detector: 1 in 20]; for prompts with a cosine, epochs at 0.00001
-    /// [default: 1]
+    /// Epochs in which the rate rises to it [default: 0; clip, captioner, detector, autoencoder, diffusion: 1 in 20]; for
+    /// prompts with a cosine, epochs at 0.00001 [default: 1]
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) warmup: Option<f64>,
     /// What the rate does then: cosine, constant, or steps:A,B,… to a tenth after epochs A, B, …

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod bad_input;
+mod drawing;
 mod fakes;
 mod features;
 mod images;

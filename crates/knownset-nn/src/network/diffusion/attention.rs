@@ -7,6 +7,7 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
+use super::layout::Maps;
 use super::residual::Norm;
 
 /// Epsilon of the group normalisation before attention, whatever the network's others have.
@@ -137,12 +138,11 @@ impl SpatialTransformer {
         }
     }
 
-    /// `[n, c, h, w]` and a context `[n, T, d]` → `[n, c, h, w]`.
-    pub(super) fn forward(&self, input: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
-        let sides = input.dims();
-        let start = self.proj_in.forward(tokens(self.norm.forward(input.clone())));
+    /// Maps and a context `[n, T, d]` → maps of the same shape.
+    pub(super) fn forward(&self, input: Maps, context: &Tensor<3>) -> Maps {
+        let start = self.proj_in.forward(input.clone().normalised(&self.norm).tokens());
         let hidden = self.transformer_blocks.iter().fold(start, |hidden, block| block.forward(hidden, context));
-        input + pixels(self.proj_out.forward(hidden), sides)
+        input.plus_tokens(self.proj_out.forward(hidden))
     }
 }
 
@@ -159,20 +159,9 @@ impl PixelAttention {
         Self { group_norm: norm.init(channels, device), attend: Attention::new(channels, channels, 1, true, device) }
     }
 
-    /// `[n, c, h, w]` → `[n, c, h, w]`.
-    pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let sides = input.dims();
-        let normal = tokens(self.group_norm.forward(input.clone()));
-        input + pixels(self.attend.forward(normal.clone(), normal), sides)
+    /// To maps of the same shape.
+    pub(super) fn forward(&self, input: Maps) -> Maps {
+        let normal = input.clone().normalised(&self.group_norm).tokens();
+        input.plus_tokens(self.attend.forward(normal.clone(), normal))
     }
-}
-
-/// `[n, c, h, w]` → `[n, h w, c]`.
-fn tokens(input: Tensor<4>) -> Tensor<3> {
-    input.flatten::<3>(2, 3).swap_dims(1, 2)
-}
-
-/// `[n, h w, c]` → `[n, c, h, w]`.
-fn pixels(tokens: Tensor<3>, sides: [usize; 4]) -> Tensor<4> {
-    tokens.swap_dims(1, 2).reshape(sides)
 }

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::attention::PixelAttention;
+use super::layout::Maps;
 use super::residual::{Downsample, Norm, Residual, Upsample, conv};
 use crate::network::parameters::Named;
 
@@ -70,7 +70,7 @@ struct Middle {
 }
 
 impl Middle {
-    fn forward(&self, mut hidden: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, mut hidden: Maps) -> Maps {
         for (index, resnet) in self.resnets.iter().enumerate() {
             hidden = resnet.forward(hidden, None);
             if let Some(attention) = self.attentions.get(index) {
@@ -119,13 +119,13 @@ impl Encoder {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut hidden = self.conv_in.forward(images);
+    fn forward(&self, images: Maps) -> Maps {
+        let mut hidden = images.convolved(&self.conv_in);
         for block in &self.down_blocks {
             hidden = block.resnets.iter().fold(hidden, |hidden, resnet| resnet.forward(hidden, None));
             hidden = block.downsamplers.iter().fold(hidden, |hidden, downsampler| downsampler.forward(hidden));
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(self.mid_block.forward(hidden))))
+        self.mid_block.forward(hidden).activated(&self.conv_norm_out).convolved(&self.conv_out)
     }
 }
 
@@ -159,16 +159,16 @@ impl Decoder {
         }
     }
 
-    fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
-        let mut hidden = self.mid_block.forward(self.conv_in.forward(latents));
+    fn forward(&self, latents: Maps) -> Maps {
+        let mut hidden = self.mid_block.forward(latents.convolved(&self.conv_in));
         for block in &self.up_blocks {
             hidden = block.resnets.iter().fold(hidden, |hidden, resnet| resnet.forward(hidden, None));
             for upsampler in &block.upsamplers {
-                let [_, _, height, width] = hidden.dims();
+                let [height, width] = hidden.sides();
                 hidden = upsampler.forward(hidden, [2 * height, 2 * width]);
             }
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(hidden)))
+        hidden.activated(&self.conv_norm_out).convolved(&self.conv_out)
     }
 }
 
@@ -201,6 +201,12 @@ impl Autoencoder {
         &self.spec
     }
 
+    /// The same network with another [`AutoencoderSpec::scale`], which is no weight of it.
+    #[must_use]
+    pub fn with_scale(self, scale: f64) -> Self {
+        Self { spec: AutoencoderSpec { scale, ..self.spec }, ..self }
+    }
+
     /// Images `[n, i, H, W]` in −1..1 → mean and logarithm of the variance of their latents, each `[n, l, h, w]` in f32,
     /// not yet multiplied by [`AutoencoderSpec::scale`].
     ///
@@ -211,7 +217,8 @@ impl Autoencoder {
         let factor = self.spec.factor();
         assert!(height.is_multiple_of(factor) && width.is_multiple_of(factor), "sides are multiples of {factor}");
         let precision = self.quant_conv.weight.val().dtype();
-        let moments = self.quant_conv.forward(self.encoder.forward(images.cast(precision))).cast(FloatDType::F32);
+        let maps = Maps::new(images.cast(precision), self.spec.levels.iter().copied());
+        let moments = self.encoder.forward(maps).convolved(&self.quant_conv).images().cast(FloatDType::F32);
         let latents = self.spec.latents;
         (moments.clone().narrow(1, 0, latents), moments.narrow(1, latents, latents).clamp(-30.0, 20.0))
     }
@@ -219,7 +226,11 @@ impl Autoencoder {
     /// Latents `[n, l, h, w]`, divided by [`AutoencoderSpec::scale`] → images `[n, i, H, W]` about −1..1, in f32.
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
         let precision = self.post_quant_conv.weight.val().dtype();
-        self.decoder.forward(self.post_quant_conv.forward(latents.cast(precision))).cast(FloatDType::F32)
+        // What counts is the size of the images that come of it.
+        let [_, _, height, width] = latents.dims();
+        let sides = [height, width].map(|side| side * self.spec.factor());
+        let maps = Maps::sized(latents.cast(precision), sides, self.spec.levels.iter().copied());
+        self.decoder.forward(maps.convolved(&self.post_quant_conv)).images().cast(FloatDType::F32)
     }
 }
 

@@ -5,10 +5,13 @@
 
 mod attention;
 mod autoencoder;
+mod init;
+mod layout;
 mod residual;
 mod unet;
 
 pub use autoencoder::{Autoencoder, AutoencoderSpec};
+pub use init::{autoencoder_init, unet_init};
 pub use unet::{UNet, UNetLevel, UNetSpec};
 
 /// The checkpoints' name of a tensor: they number the layers of a perceptron, and have one name less for an attention

@@ -3,10 +3,9 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::activation::silu;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
+
+use super::layout::Maps;
 
 /// How channels are normalised: in groups.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,16 +54,16 @@ impl Residual {
         }
     }
 
-    /// `[n, i, h, w]` and the activated vectors of the times `[n, t]` → `[n, o, h, w]`.
-    pub(super) fn forward(&self, input: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        let mut hidden = self.conv1.forward(silu(self.norm1.forward(input.clone())));
+    /// Maps and the activated vectors of the times `[n, t]` → maps of as many channels as the block gives.
+    pub(super) fn forward(&self, input: Maps, time: Option<&Tensor<2>>) -> Maps {
+        let mut hidden = input.clone().activated(&self.norm1).convolved(&self.conv1);
         if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
-            hidden = hidden + projection.forward(time.clone()).unsqueeze_dims::<4>(&[2, 3]);
+            hidden = hidden.plus_vectors(projection.forward(time.clone()));
         }
-        let hidden = self.conv2.forward(silu(self.norm2.forward(hidden)));
+        let hidden = hidden.activated(&self.norm2).convolved(&self.conv2);
         match &self.conv_shortcut {
-            Some(shortcut) => shortcut.forward(input) + hidden,
-            None => input + hidden,
+            Some(shortcut) => input.convolved(shortcut).plus(hidden),
+            None => input.plus(hidden),
         }
     }
 }
@@ -91,8 +90,8 @@ impl Downsample {
         Self { conv: config.init(device) }
     }
 
-    pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(input)
+    pub(super) fn forward(&self, input: Maps) -> Maps {
+        input.convolved(&self.conv)
     }
 }
 
@@ -107,9 +106,8 @@ impl Upsample {
         Self { conv: conv(channels, channels, 3, device) }
     }
 
-    /// `[n, c, h, w]` → `[n, c, height, width]`.
-    pub(super) fn forward(&self, input: Tensor<4>, sides: [usize; 2]) -> Tensor<4> {
-        let nearest = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(sides);
-        self.conv.forward(interpolate(input, nearest))
+    /// To maps of these sides.
+    pub(super) fn forward(&self, input: Maps, sides: [usize; 2]) -> Maps {
+        input.enlarged(sides).convolved(&self.conv)
     }
 }

@@ -7,6 +7,7 @@ use burn::tensor::activation::silu;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::attention::SpatialTransformer;
+use super::layout::Maps;
 use super::residual::{Downsample, Norm, Residual, Upsample, conv};
 use crate::network::parameters::Named;
 
@@ -221,7 +222,8 @@ impl UNet {
         let time = silu(linear_2.forward(silu(linear_1.forward(sinusoids))));
         let context = context.cast(precision);
 
-        let mut hidden = self.conv_in.forward(sample.cast(precision));
+        let maps = Maps::new(sample.cast(precision), self.spec.levels.iter().map(|level| level.channels));
+        let mut hidden = maps.convolved(&self.conv_in);
         let mut skips = vec![hidden.clone()];
         for block in &self.down_blocks {
             for (index, resnet) in block.resnets.iter().enumerate() {
@@ -244,19 +246,20 @@ impl UNet {
         }
         for block in &self.up_blocks {
             for (index, resnet) in block.resnets.iter().enumerate() {
-                let parts = std::iter::once(hidden).chain(skips.pop()).collect();
-                hidden = resnet.forward(Tensor::cat(parts, 1), Some(&time));
+                if let Some(skip) = skips.pop() {
+                    hidden = hidden.beside(skip);
+                }
+                hidden = resnet.forward(hidden, Some(&time));
                 if let Some(attention) = block.attentions.get(index) {
                     hidden = attention.forward(hidden, &context);
                 }
             }
             for upsampler in &block.upsamplers {
-                let [_, _, height, width] = hidden.dims();
-                let sides = skips.last().map_or([2 * height, 2 * width], |skip| [skip.dims()[2], skip.dims()[3]]);
+                let sides = skips.last().map_or_else(|| hidden.sides().map(|side| 2 * side), Maps::sides);
                 hidden = upsampler.forward(hidden, sides);
             }
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(hidden))).cast(FloatDType::F32)
+        hidden.activated(&self.conv_norm_out).convolved(&self.conv_out).images().cast(FloatDType::F32)
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Drawing {
     #[command(flatten)]
     pub(crate) moves: Moves,
     /// The prompt around the moved feature
-    #[arg(long, value_name = "TEXT", default_value = "This is a high quality image of")]
+    #[arg(long, value_name = "TEXT", default_value = knownset_train::GENERIC)]
     pub(crate) prompt: String,
     /// Steps from noise to image
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]

@@ -3,7 +3,8 @@
 use anyhow::Context;
 use knownset_nn::clip::Clip;
 use knownset_nn::diffusion::Pipeline;
-use knownset_train::synthesis::{TextProjection, spliced};
+use knownset_train::Conditions;
+use knownset_train::synthesis::TextProjection;
 use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::printer::Printer;
@@ -12,29 +13,22 @@ use crate::printer::Printer;
 const SAME: f64 = 0.99;
 
 /// A prompt whose end token's state is another each time.
-pub(super) struct Contexts {
+pub(super) struct Contexts<'a> {
     projection: TextProjection,
-    /// `[T, c]`.
-    prompt: Array2<f32>,
-    end: usize,
-    /// The empty prompt's context, `[T, c]`.
-    pub(super) unconditional: Array2<f32>,
+    conditions: Conditions<'a>,
 }
 
-impl Contexts {
-    pub(super) fn new(clip: &Clip, pipeline: &Pipeline, prompt: &str, printer: Printer) -> anyhow::Result<Self> {
+impl<'a> Contexts<'a> {
+    pub(super) fn new(clip: &Clip, pipeline: &'a Pipeline, prompt: &str, printer: Printer) -> anyhow::Result<Self> {
         let projection = TextProjection::new(clip.text_projection().view())?;
         let (width, wanted) = (projection.width(), pipeline.unet().spec().context);
         anyhow::ensure!(
             width == wanted,
             "the CLIP's text tower has states of length {width}, the pipeline wants {wanted}: it is not its text encoder"
         );
-        let encoded = pipeline.encode(&[prompt, ""])?;
         let encoder = pipeline.text_encoder().context("the pipeline has no text encoder")?;
-        let end = encoder.tokenizer().encode(prompt)?.end;
-        let [states, unconditional] = [0, 1].map(|text| encoded.index_axis(Axis(0), text).to_owned());
-
-        let said = projection.features(states.slice(ndarray::s![end..=end, ..]));
+        let conditions = Conditions::new(encoder, prompt)?;
+        let said = projection.features(conditions.end().insert_axis(Axis(0)));
         let cosine = cosine(said.row(0), clip.texts(&[prompt])?.row(0));
         if cosine < SAME {
             printer.note(format!(
@@ -42,13 +36,18 @@ impl Contexts {
                  cosine is {cosine:.3}"
             ));
         }
-        Ok(Self { projection, prompt: states, end, unconditional })
+        Ok(Self { projection, conditions })
+    }
+
+    /// The empty prompt's context, `[T, c]`.
+    pub(super) fn unconditional(&self) -> Array2<f32> {
+        self.conditions.empty().to_owned()
     }
 
     /// The context `[T, c]` that leads to a feature.
     pub(super) fn of(&self, feature: ArrayView1<'_, f32>) -> Array2<f32> {
         let state = self.projection.states(feature.insert_axis(Axis(0)));
-        spliced(self.prompt.view(), self.end, state.row(0))
+        self.conditions.with_end(state.row(0))
     }
 }
 

@@ -6,6 +6,7 @@ mod boxes;
 mod captions;
 mod contact;
 mod contexts;
+mod drawing;
 mod files;
 mod image;
 mod journal;
@@ -14,6 +15,7 @@ mod manifest;
 mod moved;
 mod outliers;
 mod record;
+mod samples;
 mod scoring;
 mod texts;
 
@@ -29,5 +31,6 @@ pub(super) fn run(args: &Synth, printer: Printer) -> anyhow::Result<Status> {
         Stage::Outliers(args) => outliers::run(args, printer),
         Stage::Backgrounds(args) => backgrounds::run(args, printer),
         Stage::All(args) => all::run(args, printer),
+        Stage::Samples(args) => samples::run(args, printer),
     }
 }

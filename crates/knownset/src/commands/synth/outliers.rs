@@ -4,19 +4,15 @@
 //! are as they are spoken; captions are as long as the text tower reads, for ImageNet too; the edge is by cosine unless
 //! told otherwise; every image has noise of its own, whatever is drawn with it; none is left over from batches of four.
 
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::atomic::Ordering;
-
 use anyhow::Context;
-use image::RgbImage;
 use knownset_data::words::spoken;
 use knownset_nn::clip::Clip;
-use knownset_nn::diffusion::{Pipeline, SampleError};
-use knownset_train::synthesis::{Diffusion, Generator, Wanted};
+use knownset_nn::diffusion::Pipeline;
+use knownset_train::synthesis::{Diffusion, Wanted};
 use serde_json::{Value, json};
 
 use super::contexts::Contexts;
+use super::drawing::{draw, side};
 use super::journal::Journal;
 use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
 use super::moved::Moved;
@@ -25,7 +21,7 @@ use super::scoring::Scoring;
 use super::{files, texts};
 use crate::cli::{Band, Drawing, Outliers};
 use crate::commands::Status;
-use crate::images::{Images, STOP};
+use crate::images::Images;
 use crate::printer::Printer;
 use crate::towers;
 
@@ -41,7 +37,7 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
     let captions = texts::captions(&args.captions, &images, printer)?;
     let clip = towers::open("clip", Some(&drawing.clip), printer)?;
     let pipeline = pipeline(drawing)?;
-    let sides = sides(&pipeline, &drawing.weights)?;
+    let side = side(&pipeline, &drawing.weights)?;
 
     let settings = settings(args, &classes, &clip, &pipeline)?;
     let made = ["features.npz", "edges.jsonl", "fakes.npz", MANIFEST].map(|name| out.join(name));
@@ -60,8 +56,8 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
     let contexts = Contexts::new(&clip, &pipeline, &drawing.prompt, printer)?;
     let generator = Diffusion {
         pipeline: &pipeline,
-        unconditional: contexts.unconditional.clone(),
-        sides: [sides; 2],
+        unconditional: contexts.unconditional(),
+        sides: [side; 2],
         method: drawing.scheduler.method(),
         steps: drawing.steps,
         guidance: drawing.guidance,
@@ -117,14 +113,6 @@ fn pipeline(drawing: &Drawing) -> anyhow::Result<Pipeline> {
     pipeline.with_context(|| format!("cannot load the pipeline in {}", drawing.weights.display()))
 }
 
-/// The side of a pipeline's latents.
-fn sides(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<usize> {
-    let colours = pipeline.autoencoder().map_or(pipeline.unet().spec().outputs, |network| network.spec().image);
-    anyhow::ensure!(colours == 3, "the pipeline in {} draws images of {colours} channels, not 3", folder.display());
-    let side = pipeline.unet().spec().side;
-    side.with_context(|| format!("unet/config.json in {} does not say a sample_size", folder.display()))
-}
-
 /// Everything that decides what is made.
 fn settings(args: &Outliers, classes: &[String], clip: &Clip, pipeline: &Pipeline) -> anyhow::Result<Value> {
     let Drawing { template, edge, percent, moves, prompt, steps, guidance, scheduler, seed, size, clip_score, .. } =
@@ -136,22 +124,6 @@ fn settings(args: &Outliers, classes: &[String], clip: &Clip, pipeline: &Pipelin
         "steps": steps, "guidance": guidance, "scheduler": format!("{scheduler:?}"), "seed": seed, "size": size,
         "clip_score": clip_score, "precision": args.drawing.precision.to_string(), "shard": args.shard,
     }))
-}
-
-/// An image; nothing where the network's numbers overflowed.
-fn draw<G>(generator: &G, wanted: Wanted<G::Condition>) -> anyhow::Result<Option<RgbImage>>
-where
-    G: Generator<Error = SampleError>,
-{
-    let mut watch = || if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    match generator.draw(&[wanted], &mut watch) {
-        Ok(drawn) => {
-            let drawn = drawn.first().context("stopped; run the same command again to go on")?;
-            Ok(Some(files::picture(drawn).context("an image of other colours than red, green and blue")?))
-        }
-        Err(SampleError::NotFinite { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Why an image of that score is not kept.

@@ -7,7 +7,7 @@ use knownset_nn::tokenizer::Tokenizer;
 use knownset_train::{Augment, Contrastive, RecipeEntry};
 use serde_json::json;
 
-use super::{PAD_SHARE, Watch};
+use super::{PAD_SHARE, WARMUP, Watch};
 use crate::captions::CaptionedImages;
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
@@ -16,8 +16,6 @@ use crate::printer::Printer;
 
 /// What validation asks of an image.
 const PROMPT: &str = "a photo of a {}";
-/// Share of the run that is warm-up.
-const WARMUP: f64 = 1.0 / 20.0;
 
 pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyhow::Result<Status> {
     let design = match (&args.towers, args.backbone.as_deref()) {

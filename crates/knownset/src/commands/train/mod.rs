@@ -1,9 +1,11 @@
 //! `knownset train`: images → a trained network.
 
+mod autoencoder;
 mod captioner;
 mod classifier;
 mod clip;
 mod detector;
+mod diffusion;
 mod prompts;
 mod tokens;
 
@@ -12,19 +14,27 @@ pub(crate) use classifier::train as classifier;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
-use knownset_train::{Chosen, ChosenPrompts, ChosenTokens, Event, RecipeEntry, find};
+use knownset_train::{
+    AutoencoderRecipe, Chosen, ChosenPrompts, ChosenTokens, DiffusionRecipe, Event, RecipeEntry, find,
+};
 
 use super::Status;
 use crate::cli::Train;
 use crate::images::STOP;
 use crate::printer::{Printer, Progress};
 
+/// Share of the run that is warm-up, for recipes that begin with small steps.
+const WARMUP: f64 = 1.0 / 20.0;
 /// Pixels of padding per 32 pixels of the network's input, as in the usual crop of 32-pixel images padded by 4.
 const PAD_SHARE: u32 = 8;
 
 pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     knownset_train::keep_freed_memory();
     let name = args.recipe.split(':').next().unwrap_or_default();
+    if name == "diffusion" {
+        return diffusion::run(args, &DiffusionRecipe::parse(&args.recipe)?, printer);
+    }
+    anyhow::ensure!(args.autoencoder.is_none(), "the recipe {name} has no use for --autoencoder");
     if find(name).is_ok_and(RecipeEntry::learns_prompts) {
         return prompts::run(args, &ChosenPrompts::parse(&args.recipe)?, printer);
     }
@@ -37,6 +47,7 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     );
     match name {
         "clip" if args.recipe == "clip" => clip::run(args, find("clip")?, printer),
+        "autoencoder" => autoencoder::run(args, &AutoencoderRecipe::parse(&args.recipe)?, printer),
         "captioner" => captioner::run(args, printer),
         "detector" => detector::run(args, printer),
         _ => classifier::run(args, &Chosen::parse(&args.recipe)?, printer),
@@ -58,23 +69,35 @@ struct Watch {
     progress: Progress,
     /// What the figure on held-out images is called.
     validation: &'static str,
+    /// Whether it is a share, and there is one of training images too.
+    shares: bool,
 }
 
 impl Watch {
     fn new(printer: Printer, images: usize, validation: &'static str) -> Self {
-        Self { printer, images, progress: printer.progress("epoch", images), validation }
+        Self { printer, images, progress: printer.progress("epoch", images), validation, shares: true }
+    }
+
+    /// Of a run that tells nothing right or wrong.
+    fn without_shares(self) -> Self {
+        Self { shares: false, ..self }
     }
 
     fn see(&mut self, event: &Event<'_>) -> ControlFlow<()> {
         match event {
             Event::Step(count) => self.progress.advance(*count),
             Event::Epoch(epoch) => {
-                let validation = epoch.validation_accuracy;
-                let validation = validation.map(|share| format!(", {} {:.2} %", self.validation, 100.0 * share));
-                let (number, loss, accuracy) = (epoch.epoch, epoch.loss, 100.0 * epoch.accuracy);
-                let (validation, seconds) = (validation.unwrap_or_default(), epoch.seconds);
-                self.printer
-                    .note(format!("epoch {number}: loss {loss:.4}, train {accuracy:.2} %{validation}, {seconds:.0} s"));
+                let (number, loss, seconds) = (epoch.epoch, epoch.loss, epoch.seconds);
+                let figures = match (self.shares, epoch.validation_accuracy) {
+                    (false, None) => String::new(),
+                    (false, Some(figure)) => format!(", {} {figure:.4}", self.validation),
+                    (true, None) => format!(", train {:.2} %", 100.0 * epoch.accuracy),
+                    (true, Some(share)) => {
+                        let [training, held_out] = [epoch.accuracy, share].map(|share| 100.0 * share);
+                        format!(", train {training:.2} %, {} {held_out:.2} %", self.validation)
+                    }
+                };
+                self.printer.note(format!("epoch {number}: loss {loss:.4}{figures}, {seconds:.0} s"));
                 self.progress = self.printer.progress(&format!("epoch {}", number + 1), self.images);
             }
         }

@@ -1,0 +1,77 @@
+//! `knownset synth samples`: class names → images of them, in a folder of classes, with a manifest.
+
+use anyhow::Context;
+use knownset_data::words::spoken;
+use knownset_nn::diffusion::Pipeline;
+use knownset_train::synthesis::{Diffusion, Wanted};
+use ndarray::Axis;
+use serde_json::json;
+
+use super::journal::Journal;
+use super::record::{claim, share};
+use super::{drawing, files};
+use crate::cli::Samples;
+use crate::commands::Status;
+use crate::images::Images;
+use crate::printer::Printer;
+
+/// Where the class's name stands in a template.
+const CLASS: &str = "{class}";
+
+pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
+    anyhow::ensure!(args.template.contains(CLASS), "--template {:?} does not say where {CLASS} stands", args.template);
+    let classes = Images::open(&args.data, false)?.class_names().to_vec();
+    anyhow::ensure!(!classes.is_empty(), "{} has no classes", args.data);
+    if let Some(odd) =
+        classes.iter().find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']))
+    {
+        anyhow::bail!("the class {odd:?} of {} cannot be a folder's name", args.data);
+    }
+    let folder = args.weights.display();
+    let pipeline = Pipeline::open(&args.weights).with_context(|| format!("cannot load the pipeline in {folder}"))?;
+    let side = drawing::side(&pipeline, &args.weights)?;
+    let prompts: Vec<String> = classes.iter().map(|name| args.template.replace(CLASS, &spoken(name))).collect();
+    let contexts = pipeline.encode(&prompts).with_context(|| format!("the pipeline in {folder}"))?;
+    let generator = Diffusion {
+        pipeline: &pipeline,
+        unconditional: pipeline.encode(&[""])?.remove_axis(Axis(0)),
+        sides: [side; 2],
+        method: args.scheduler.method(),
+        steps: args.steps,
+        guidance: args.guidance,
+    };
+
+    let all = classes.len().checked_mul(args.per_class).context("--per-class is too large")?;
+    let range = share(all, args.shard);
+    let id = |row: usize| format!("{}/{:05}.png", classes[row / args.per_class], row % args.per_class);
+    let settings = json!({
+        "stage": "samples", "weights": pipeline.weights_sha256(), "classes": classes, "per_class": args.per_class,
+        "template": args.template, "steps": args.steps, "guidance": args.guidance,
+        "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "rows": [range.start, range.end],
+    });
+    let name = args.shard.map_or("manifest".to_owned(), |(index, count)| format!("manifest-{index}-of-{count}"));
+    let [manifest, record] = ["jsonl", "made.json"].map(|ending| args.out.join(format!("{name}.{ending}")));
+    fs_err::create_dir_all(&args.out)?;
+    claim(&record, &settings, &manifest, manifest.exists())?;
+    let mut journal = Journal::open(&manifest, range.start, |line, next| {
+        (range.contains(&next) && line["id"] == id(next)).then_some(next)
+    })?;
+    let progress = printer.progress("samples", range.len());
+    progress.advance(journal.next - range.start);
+    for row in journal.next..range.end {
+        let (class, number) = (row / args.per_class, row % args.per_class);
+        let condition = contexts.index_axis(Axis(0), class).to_owned();
+        let wanted = Wanted { condition, seed: args.seed, stream: (class as u64) << 32 | number as u64 };
+        let picture = drawing::draw(&generator, wanted).with_context(|| format!("cannot draw {}", id(row)))?;
+        let picture = picture.with_context(|| format!("{}: the network's numbers overflow", id(row)))?;
+        files::write_picture(&args.out.join(id(row)), &picture)?;
+        journal
+            .write(&[json!({ "id": id(row), "label": class, "class": classes[class], "prompt": prompts[class] })])?;
+        progress.advance(1);
+    }
+    drop(progress);
+    let out = args.out.display().to_string();
+    let result = json!({ "out": out, "manifest": manifest, "n": range.len(), "classes": classes });
+    printer.result(&result, || format!("{out}: {} images of {} classes", range.len(), classes.len()))?;
+    Ok(Status::Done)
+}
