@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn choices_are_parsed_and_wrong_ones_are_refused() {
         let (all, zero_shot) = (select("all").unwrap(), select("zero-shot").unwrap());
-        assert_eq!((all.len(), zero_shot.len()), (20 + 11, DETECTORS.len() - 20 - 13));
+        assert_eq!((all.len(), zero_shot.len()), (20 + 9, DETECTORS.len() - 20 - 11));
         let plain = Features { logits: Some(array![[1.0, 2.0]]), ..Features::default() };
         assert_eq!(all.iter().filter(|chosen| chosen.applies(&plain)).count(), 20);
         assert!(select("conf-branch").unwrap()[0].applies(&plain));

@@ -161,10 +161,10 @@ fn it_learns_in_mixed_precision() {
         let out = &folders[usize::from(precision == Precision::Bf16)];
         run(&Toy::GOOD, &Training { precision, ..training(out.path(), false) }, 99).unwrap()
     });
-    for (exact, mixed) in exact.epochs.iter().zip(&mixed.epochs) {
-        assert!((exact.loss - mixed.loss).abs() < 0.1 * exact.loss, "{exact:?} {mixed:?}");
-        assert_ne!(exact.loss, mixed.loss, "rounded");
-    }
+    let losses = |trained: &Trained| trained.epochs.iter().map(|epoch| epoch.loss).collect::<Vec<_>>();
+    let (exact, mixed) = (losses(&exact), losses(&mixed));
+    assert!((exact[0] - mixed[0]).abs() < 0.1 * exact[0] && exact[0] != mixed[0], "rounded: {exact:?} {mixed:?}");
+    assert!(mixed[2] < 0.1 * mixed[0], "{mixed:?}");
 }
 
 #[test]
