@@ -34,6 +34,12 @@ pub enum ChooseError {
         /// The name most like it, if one is.
         nearest: Option<&'static str>,
     },
+    /// A wrapper without a recipe.
+    #[error("`{name}` goes around another recipe; write {name}+cross-entropy")]
+    Alone {
+        /// The wrapper.
+        name: &'static str,
+    },
     /// A recipe that trains something else.
     #[error("the recipe `{name}` trains no classifier")]
     NoClassifier {
@@ -109,8 +115,10 @@ impl Chosen {
             Ok(sio)
         });
         let Named { entry, params, label } = Named::read(inner)?;
-        let Kind::Classifier(parse) = entry.kind else {
-            return Err(ChooseError::NoClassifier { name: entry.name });
+        let parse = match entry.kind {
+            Kind::Classifier(parse) => parse,
+            Kind::Wrapper => return Err(ChooseError::Alone { name: entry.name }),
+            _ => return Err(ChooseError::NoClassifier { name: entry.name }),
         };
         let (recipe, params) = parse(params).map_err(bad(entry.name))?;
         let label = wrapper.map_or_else(|| label.clone(), |wrapper| format!("{}+{label}", wrapper.trim()));
@@ -195,14 +203,15 @@ mod tests {
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
             assert!(RECIPES[..index].iter().all(|other| other.name != name), "{name} twice");
             assert!(entry.paper.starts_with("https://") && (2015..2030).contains(&entry.year), "{name}");
-            assert!(!entry.title.is_empty() && !entry.loss.is_empty() && name != "sio", "{name}");
-            if matches!(entry.kind, Kind::Classifier(_)) {
-                let chosen = Chosen::parse(name).unwrap();
-                let defaults: BTreeSet<&str> =
-                    chosen.params().as_object().unwrap().keys().map(String::as_str).collect();
-                let documented: BTreeSet<&str> = entry.params.iter().map(|param| param.name).collect();
-                assert_eq!(defaults, documented, "{name}");
-            }
+            assert!(!entry.title.is_empty() && !entry.loss.is_empty(), "{name}");
+            let params = match entry.kind {
+                Kind::Classifier(_) => Chosen::parse(name).unwrap().params,
+                Kind::Wrapper => serde_json::to_value(Sio::default()).unwrap(),
+                _ => continue,
+            };
+            let defaults: BTreeSet<&str> = params.as_object().unwrap().keys().map(String::as_str).collect();
+            let documented: BTreeSet<&str> = entry.params.iter().map(|param| param.name).collect();
+            assert_eq!(defaults, documented, "{name}");
         }
     }
 
@@ -213,6 +222,7 @@ mod tests {
         assert_eq!(chosen.params()["label-smoothing"], 0.1);
         let wrong = |text: &str| Chosen::parse(text).unwrap_err().to_string();
         assert_eq!(wrong("cross-entropi"), "there is no recipe `cross-entropi`, did you mean `cross-entropy`?");
+        assert_eq!(wrong("sio:alpha=0.5"), "`sio` goes around another recipe; write sio+cross-entropy");
         assert_eq!(wrong("clip"), "the recipe `clip` trains no classifier");
         assert_eq!(wrong("cross-entropy:x=1"), "bad parameters for `cross-entropy`");
         assert_eq!(wrong("sio:alpha=2+cross-entropy"), "bad parameters for `sio`");

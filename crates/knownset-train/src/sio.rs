@@ -10,6 +10,31 @@
 use knownset_core::params::{ParamError, require};
 use serde::{Deserialize, Serialize};
 
+use crate::recipes::{Kind, Outliers, ParamDoc, RecipeEntry};
+
+pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
+    name: "sio",
+    title: "SIO",
+    year: 2023,
+    paper: "https://arxiv.org/abs/2303.14531",
+    loss: "alpha · mean over real images + (1 - alpha) · mean over synthetic ones, of the loss of NAME in sio+NAME",
+    outliers: Outliers::None,
+    params: &[
+        ParamDoc { name: "alpha", doc: "share of the real images, 0 to 1; the controls 1 and 0 take one kind alone" },
+        ParamDoc {
+            name: "weighting",
+            doc: "composition, of batches, as published; or explicit, factors of each kind's own loss",
+        },
+        ParamDoc {
+            name: "second",
+            doc: "synthetic (--synthetic), or a control in their place: redrawn, real images a second time; none, smaller \
+                  batches",
+        },
+        ParamDoc { name: "exhaust", doc: "cycle, synthetic images that run out are seen again, or error" },
+    ],
+    kind: Kind::Wrapper,
+};
+
 /// How synthetic pictures are mixed in.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -6,7 +6,9 @@
 //! `rts_net.py`, `rts_postprocessor.py`.
 //!
 //! Deviations: the logarithm, which ranks alike and does not overflow, and the sign: OpenOOD returns the mean variance
-//! itself as the confidence, though the loss gives large variances to what cannot be told apart.
+//! itself as the confidence, though the loss gives large variances to what cannot be told apart. On a network trained by
+//! the recipe on Sprite World (`sprite-resnet`, six epochs of AdamW at 0.003) the mean AUROC over five sets is 55.6 this way
+//! round, and so 44.4 the other.
 
 use knownset_core::parts::{RTS_BIAS, RTS_WEIGHT};
 use knownset_core::state::{State, StateError};

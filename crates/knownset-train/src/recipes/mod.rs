@@ -90,6 +90,8 @@ pub struct ParamDoc {
 pub(crate) enum Kind {
     /// A classifier.
     Classifier(fn(Map<String, Value>) -> Result<Parsed, ParamError>),
+    /// Whatever the recipe behind the `+` trains.
+    Wrapper,
     /// An image and a text tower.
     Towers,
     /// A network that writes about images.
@@ -139,6 +141,11 @@ impl RecipeEntry {
         matches!(self.kind, Kind::Prompts(_))
     }
 
+    /// Whether it goes around another recipe.
+    pub fn wraps(&self) -> bool {
+        matches!(self.kind, Kind::Wrapper)
+    }
+
     /// Whether it trains a head on tokens, which [`ChosenTokens`](crate::ChosenTokens) does.
     pub fn reads_tokens(&self) -> bool {
         matches!(self.kind, Kind::Tokens(_))
@@ -148,6 +155,7 @@ impl RecipeEntry {
 fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match kind {
         Kind::Classifier(_) => "classifier",
+        Kind::Wrapper => "wrapper",
         Kind::Towers => "towers",
         Kind::Captioner => "captioner",
         Kind::Detector => "detector",
@@ -182,6 +190,7 @@ pub static RECIPES: &[&RecipeEntry] = &[
     &mixoe::ENTRY,
     &mcd::ENTRY,
     &fodfom::ENTRY,
+    &crate::sio::ENTRY,
     &clip::ENTRY,
     &captioner::ENTRY,
     &detector::ENTRY,

@@ -111,6 +111,9 @@ pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
             let outliers = match entry.outliers {
                 Outliers::None if entry.learns_prompts() => "a few images of each known class, through frozen towers",
                 Outliers::None if entry.reads_tokens() => "patches of images of the known classes, from a frozen tower",
+                Outliers::None if entry.wraps() => {
+                    "what NAME does, and synthetic images of the known classes (--synthetic)"
+                }
                 Outliers::None => "images of the known classes",
                 Outliers::Required => "images of the known classes and outliers (--outliers)",
             };
@@ -131,7 +134,6 @@ pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
             [entry.name.into(), entry.year.to_string(), outliers.into(), entry.loss.into()]
         });
         table(["name", "year", "needs", "loss"], rows)
-            + "\n\nsio+NAME mixes synthetic images of the known classes into any of them"
     })?;
     Ok(Status::Done)
 }

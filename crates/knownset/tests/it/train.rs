@@ -96,7 +96,7 @@ fn recipes_are_listed_and_described() {
     let folder = tempfile::tempdir().unwrap();
     let all = run(folder.path(), &["recipes", "--json"]).json();
     let names: Vec<&str> = all.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
-    for name in ["cross-entropy", "clip", "captioner", "detector"] {
+    for name in ["cross-entropy", "sio", "clip", "captioner", "detector"] {
         assert!(names.contains(&name), "{names:?}");
     }
     for name in names {
