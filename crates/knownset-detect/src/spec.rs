@@ -7,7 +7,7 @@ pub use knownset_core::params::ParamError;
 pub(crate) use knownset_core::params::require;
 use knownset_core::state::{State, StateError};
 use ndarray::{Array, ArrayView2, ArrayView3, Dimension};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ pub struct Info {
 
 /// What a detector knows beyond the image in front of it. Scores of detectors that know different things do not
 /// compare as equals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Information {
     /// Images of the known set: a classifier trained on them, statistics of their features, or both.

@@ -207,6 +207,9 @@ pub(crate) struct Study {
     /// Folder for the runs, study.json and study.md; a study goes on where it stopped
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Hold the runs against this one instead of the plan's baseline, in study-RUN.json and study-RUN.md
+    #[arg(long, value_name = "RUN")]
+    pub(crate) baseline: Option<String>,
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
     #[command(flatten)]

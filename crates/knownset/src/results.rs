@@ -4,38 +4,38 @@ use std::collections::BTreeMap;
 
 use knownset_core::metrics::Metrics;
 use knownset_detect::Information;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::GateMetric;
 
 /// The whole result of a benchmark.
 #[expect(clippy::struct_field_names, reason = "scripts rely on the name `results`")]
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     /// The in-distribution test set.
     pub(crate) id: IdSummary,
     /// One entry per detector and OOD set.
     pub(crate) results: Vec<Row>,
     /// What each detector was told beyond the images it scores.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) information: BTreeMap<String, Information>,
     /// Detectors that could not run, and why.
     pub(crate) skipped: Vec<Skipped>,
     /// What was read, per set, when images were.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) images: BTreeMap<String, ImageCounts>,
     /// Seconds spent, by stage; detectors under their name.
     pub(crate) timing: BTreeMap<String, f64>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct IdSummary {
     pub(crate) n: usize,
     /// Share classified correctly; null without labels or predictions.
     pub(crate) accuracy: Option<f64>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) detector: String,
     pub(crate) ood: String,
@@ -45,14 +45,14 @@ pub(crate) struct Row {
     pub(crate) metrics: Metrics,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Skipped {
     pub(crate) detector: String,
     pub(crate) why: String,
 }
 
 /// How reading a set of images went.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ImageCounts {
     /// Images whose features were used.
     pub(crate) used: usize,

@@ -60,7 +60,25 @@ fn runs_are_compared_seed_by_seed_and_a_study_goes_on() {
     let saved: Value = serde_json::from_str(&fs_err::read_to_string(out.join("study.json")).unwrap()).unwrap();
     assert_eq!(saved, first);
     assert!(fs_err::read_to_string(out.join("study.md")).unwrap().contains("## AUROC by detector: near"));
-    assert_eq!(run(folder.path(), &args).json(), first, "finished runs are not run again");
+    for weights in ["plain/seed-0", "smooth/seed-1"].map(|name| out.join(name).join("weights.safetensors")) {
+        fs_err::remove_file(weights).unwrap();
+    }
+    assert_eq!(run(folder.path(), &args).json(), first, "finished runs are neither trained nor judged again");
+    assert!(!out.join("plain/seed-0/weights.safetensors").exists());
+
+    // Against another run the gains change their sign.
+    let other = run(folder.path(), &[&args[..], &["--baseline", "smooth"]].concat()).json();
+    let gain = other["summary"]["runs"][1]["detectors"]["msp"]["far"]["auroc_gain"]["mean"].as_f64().unwrap();
+    assert_eq!((&other["summary"]["runs"][1]["name"], gain), (&Value::from("plain"), -found));
+    assert!(out.join("study-smooth.md").exists());
+    let none = run(folder.path(), &[&args[..], &["--baseline", "none"]].concat());
+    none.refused(&["\"none\" is none of the runs plain, smooth"]);
+
+    // Other images are other results.
+    let picture = folder.path().join("other/ant/000.png");
+    fs_err::copy(folder.path().join("images/bee/001.png"), picture).unwrap();
+    let changed = run(folder.path(), &args).json();
+    assert!(changed["summary"] != first["summary"]);
 }
 
 #[test]

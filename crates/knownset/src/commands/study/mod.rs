@@ -4,18 +4,19 @@ mod plan;
 mod summary;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
 use knownset_core::write_atomically;
-use knownset_detect::{Chosen as Detector, select};
+use knownset_detect::{Chosen as Detector, Stream, select};
 use knownset_train::Chosen;
 use serde_json::json;
 
 use super::{Status, train};
 use crate::benchmark::{Sets, run as compare};
-use crate::cli::Study;
-use crate::images;
+use crate::cli::{Study, Train};
+use crate::images::{self, Images};
 use crate::inputs::Set;
 use crate::printer::Printer;
 use crate::results::Results;
@@ -24,7 +25,7 @@ use summary::{Outcomes, Summary};
 
 pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
     knownset_train::keep_freed_memory();
-    let plan = Plan::read(&args.plan)?;
+    let plan = Plan::read(&args.plan, args.baseline.as_deref())?;
     let detectors = select(&plan.detectors)?;
     // A mistake in the last run should not be found after days.
     for name in plan.runs.keys() {
@@ -42,8 +43,9 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
     }
     let summary = Summary::new(&plan, &outcomes);
     let result = json!({ "plan": plan, "summary": summary });
-    write(&args.out.join("study.json"), &serde_json::to_string_pretty(&result)?)?;
-    write(&args.out.join("study.md"), &tables::markdown(&plan, &summary))?;
+    let name = args.baseline.as_ref().map_or("study".to_owned(), |baseline| format!("study-{baseline}"));
+    write(&args.out.join(format!("{name}.json")), &serde_json::to_string_pretty(&result)?)?;
+    write(&args.out.join(format!("{name}.md")), &tables::markdown(&plan, &summary))?;
     printer.result(&result, || tables::terminal(&plan, &summary))?;
     Ok(Status::Done)
 }
@@ -59,6 +61,12 @@ fn one(
 ) -> anyhow::Result<Results> {
     let folder = args.out.join(name).join(format!("seed-{seed}"));
     let typed = plan.arguments(name, seed, &folder)?;
+    let [record, outcome] = ["judged.json", "results.json"].map(|name| folder.join(name));
+    let asked = asked(plan, &typed, name, args.stream.stream())?;
+    if fs_err::read_to_string(&record).is_ok_and(|judged| judged == asked) {
+        let text = fs_err::read_to_string(&outcome)?;
+        return serde_json::from_str(&text).with_context(|| format!("{} is damaged", outcome.display()));
+    }
     let trained = train::classifier(&typed, &Chosen::parse(&typed.recipe)?, printer)?;
     let network = images::network(trained.backbone.name, Some(&trained.trained.weights), printer)?;
     let open = |what: &str, reference: &str| Set::from_images(what, reference, &network, &args.reading, printer);
@@ -70,8 +78,26 @@ fn one(
         stream: args.stream.stream(),
     };
     let results = compare(&sets, detectors, printer)?.results;
-    write(&folder.join("results.json"), &serde_json::to_string_pretty(&results)?)?;
+    write(&outcome, &serde_json::to_string_pretty(&results)?)?;
+    write(&record, &asked)?;
     Ok(results)
+}
+
+/// Everything that decides a run's results: where a folder has been judged by it, it is not judged again.
+fn asked(plan: &Plan, typed: &Train, name: &str, stream: Stream) -> anyhow::Result<String> {
+    let judged = [Some(&plan.fit), plan.val.as_ref(), Some(&plan.id)].into_iter().flatten();
+    let judged = judged.chain(plan.sets().map(|(_, reference)| reference));
+    let trained = [Some(&typed.data), typed.val.as_ref(), typed.synthetic.as_ref()].into_iter().flatten();
+    let mut images = BTreeMap::new();
+    for reference in judged.chain(trained).chain(&typed.outliers) {
+        images.insert(reference, Images::open(reference, false)?.fingerprint());
+    }
+    let asked = json!({
+        "version": env!("CARGO_PKG_VERSION"), "images": images, "seed": typed.descent.seed, "detectors": plan.detectors,
+        "train": plan.train, "run": plan.runs.get(name), "fit": plan.fit, "val": plan.val, "id": plan.id, "ood": plan.ood,
+        "stream": format!("{stream:?}"),
+    });
+    Ok(serde_json::to_string_pretty(&asked)?)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

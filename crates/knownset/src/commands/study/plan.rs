@@ -42,10 +42,13 @@ fn all() -> String {
 }
 
 impl Plan {
-    /// Reads and checks a study.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+    /// Reads and checks a study; `baseline` takes the place of the file's.
+    pub(crate) fn read(path: &Path, baseline: Option<&str>) -> anyhow::Result<Self> {
         let text = fs_err::read_to_string(path)?;
-        let plan: Self = toml::from_str(&text).with_context(|| format!("{} is no study", path.display()))?;
+        let mut plan: Self = toml::from_str(&text).with_context(|| format!("{} is no study", path.display()))?;
+        if let Some(baseline) = baseline {
+            baseline.clone_into(&mut plan.baseline);
+        }
         anyhow::ensure!(!plan.seeds.is_empty(), "{}: there are no seeds", path.display());
         anyhow::ensure!(plan.ood.values().any(|sets| !sets.is_empty()), "{}: there are no OOD sets", path.display());
         let (runs, baseline) = (plan.runs.keys().cloned().collect::<Vec<_>>().join(", "), &plan.baseline);
@@ -133,7 +136,7 @@ mod tests {
     fn plan(text: &str) -> anyhow::Result<Plan> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), text).unwrap();
-        Plan::read(file.path())
+        Plan::read(file.path(), None)
     }
 
     #[test]
