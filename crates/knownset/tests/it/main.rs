@@ -12,11 +12,14 @@ mod probe;
 mod prompts;
 mod real;
 mod seeing;
+#[cfg(unix)]
+mod stopped;
 mod study;
 mod synth;
 mod tokens;
 mod train;
 mod util;
+mod workshop;
 mod workspace;
 mod world;
 mod zeroshot;

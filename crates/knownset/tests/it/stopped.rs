@@ -1,0 +1,107 @@
+//! What a stage leaves when it is stopped in the middle, by Ctrl-C or by a disk that is full, and how it goes on.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::util::{Ran, command, golden, run, text};
+use crate::workshop::Workshop;
+
+/// How long a run may take to get somewhere.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Starts the binary, presses Ctrl-C as soon as `there` is, and waits for the end.
+fn pressed(folder: &Path, arguments: &[String], there: impl Fn() -> bool) -> Ran {
+    let mut command = command(folder);
+    let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while !there() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was stopped");
+        assert!(start.elapsed() < PATIENCE, "the run does not get anywhere");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs the binary where no file can be larger than so many blocks of 512 bytes: to the program, a full disk.
+fn cramped(folder: &Path, blocks: u32, arguments: &[String]) -> Ran {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let binary = command(folder);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, "sh"]).arg(binary.get_program()).args(arguments);
+    shell.env("KNOWNSET_CACHE", folder.join("cache"));
+    let output = shell.output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn lines(path: &Path) -> usize {
+    fs_err::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+fn captions(workshop: &Workshop, out: &str) -> Vec<String> {
+    let (weights, out) = (golden("blip2/half"), workshop.path(out));
+    let usual = ["synth", "captions", "--weights", text(&weights), "--data", &workshop.data, "--out", text(&out)];
+    [&usual[..], &["--max-tokens", "5", "--batch-size", "1"]].concat().into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn outliers_that_were_interrupted_go_on() {
+    let workshop = Workshop::new();
+    let long = ["--steps", "400"];
+    assert_eq!(workshop.outliers("whole", &long).code, 0);
+    let manifest = workshop.path("parts/manifest.jsonl");
+    let arguments = workshop.outliers_arguments("parts", &long);
+    let ran = pressed(workshop.folder.path(), &arguments, || lines(&manifest) > 0);
+    ran.refused(&["stopped", "of 8 outliers", "run the same command again to go on"]);
+    let done = lines(&manifest);
+    assert!((1..8).contains(&done), "{done}");
+    assert_eq!(workshop.outliers("parts", &long).code, 0);
+    assert!(workshop.files("parts") == workshop.files("whole"));
+}
+
+#[test]
+fn outliers_on_a_full_disk_say_which_file_and_go_on() {
+    let workshop = Workshop::new();
+    assert_eq!(workshop.outliers("whole", &[]).code, 0);
+    let whole = workshop.files("whole");
+    let arguments = workshop.outliers_arguments("parts", &["--no-cache"]);
+    cramped(workshop.folder.path(), 1, &arguments).refused(&["cannot write", "made.json"]);
+    cramped(workshop.folder.path(), 2, &arguments).refused(&["cannot write", "features.npz"]);
+    assert!(!workshop.path("parts/features.npz").exists(), "half a file is none");
+
+    // The disk fills up while images are drawn.
+    let parts = workshop.path("parts");
+    for name in ["features.npz", "edges.jsonl", "fakes.npz", "made.json"] {
+        fs_err::copy(workshop.path("whole").join(name), parts.join(name)).unwrap();
+    }
+    cramped(workshop.folder.path(), 2, &arguments).refused(&["cannot write", "manifest.jsonl"]);
+    let kept = fs_err::read(parts.join("manifest.jsonl")).unwrap();
+    assert!(!kept.is_empty() && whole["manifest.jsonl"].starts_with(&kept), "what was written is whole");
+    assert_eq!(workshop.outliers("parts", &["--no-cache"]).code, 0);
+    assert!(workshop.files("parts") == whole);
+}
+
+#[test]
+fn captions_on_a_full_disk_go_on() {
+    let workshop = Workshop::new();
+    let folder = workshop.folder.path();
+    let go_on = |arguments: Vec<String>| run(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(go_on(captions(&workshop, "whole.jsonl")).code, 0);
+    let whole = fs_err::read(workshop.path("whole.jsonl")).unwrap();
+    assert!(whole.len() > 512, "{}", whole.len());
+    cramped(folder, 1, &captions(&workshop, "parts.jsonl")).refused(&["cannot write", "parts.jsonl"]);
+    let kept = fs_err::read(workshop.path("parts.jsonl")).unwrap();
+    assert!(!kept.is_empty() && kept.len() <= 512 && whole.starts_with(&kept));
+    assert_eq!(go_on(captions(&workshop, "parts.jsonl")).code, 0);
+    assert!(fs_err::read(workshop.path("parts.jsonl")).unwrap() == whole);
+}
