@@ -204,15 +204,24 @@ mod tests {
             assert!(RECIPES[..index].iter().all(|other| other.name != name), "{name} twice");
             assert!(entry.paper.starts_with("https://") && (2015..2030).contains(&entry.year), "{name}");
             assert!(!entry.title.is_empty() && !entry.loss.is_empty(), "{name}");
-            let params = match entry.kind {
-                Kind::Classifier(_) => Chosen::parse(name).unwrap().params,
-                Kind::Wrapper => serde_json::to_value(Sio::default()).unwrap(),
-                _ => continue,
-            };
-            let defaults: BTreeSet<&str> = params.as_object().unwrap().keys().map(String::as_str).collect();
+            let params = entry.defaults().unwrap();
+            let defaults: BTreeSet<&str> = params.keys().map(String::as_str).collect();
             let documented: BTreeSet<&str> = entry.params.iter().map(|param| param.name).collect();
             assert_eq!(defaults, documented, "{name}");
         }
+    }
+
+    #[test]
+    fn defaults_are_what_a_choice_without_parameters_has() {
+        for entry in RECIPES.iter().filter(|entry| matches!(entry.kind, Kind::Classifier(_))) {
+            let chosen = Chosen::parse(entry.name).unwrap();
+            assert_eq!(chosen.params(), &Value::Object(entry.defaults().unwrap()), "{}", entry.name);
+        }
+        assert_eq!(find("sio").unwrap().defaults().unwrap()["alpha"], 0.8);
+        assert_eq!(find("mixup").unwrap().defaults().unwrap()["alpha"], 0.2);
+        assert_eq!(find("cider").unwrap().defaults().unwrap()["views"], "contrastive");
+        assert_eq!(find("autoencoder").unwrap().defaults().unwrap()["latents"], 4);
+        assert_eq!(find("clip").unwrap().defaults().unwrap(), Map::new());
     }
 
     #[test]
@@ -226,6 +235,7 @@ mod tests {
         assert_eq!(wrong("clip"), "the recipe `clip` trains no classifier");
         assert_eq!(wrong("cross-entropy:x=1"), "bad parameters for `cross-entropy`");
         assert_eq!(wrong("sio:alpha=2+cross-entropy"), "bad parameters for `sio`");
+        assert_eq!(wrong("sio:second=redrawn:weighting=explicit+cross-entropy"), "bad parameters for `sio`");
         assert_eq!(wrong("cross-entropy:label-smoothing=1"), "bad parameters for `cross-entropy`");
     }
 }

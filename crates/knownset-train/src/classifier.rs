@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::pictures::{Labelled, Pictures, normalised};
 use crate::recipe::{Batch, Moment, Recipe, Step, hits};
 use crate::sampler::{Indices, Pools, lasts, plan};
-use crate::sio::{Sio, Weighting};
+use crate::sio::{Second, Sio, Weighting};
 use crate::trainer::{Event, Objective, Trained, Training};
 
 /// Images per batch when validating.
@@ -227,6 +227,9 @@ impl<R: Recipe> Run<'_, R> {
         match self.sio {
             None if synthetic.is_some() => return Err(TrainError::UnwantedSynthetic { recipe: recipe() }),
             Some(sio) if sio.wants_synthetic() && pools.synthetic == 0 => return Err(TrainError::NoSynthetic),
+            Some(sio) if sio.second == Second::None && sio.real(self.batch) == 0 => {
+                return Err(TrainError::NothingLeft { alpha: sio.alpha, batch: self.batch });
+            }
             Some(sio) if !lasts(pools, self.batch, sio) => {
                 return Err(TrainError::Exhausted { found: pools.synthetic });
             }
@@ -308,5 +311,133 @@ impl<R: Recipe> Run<'_, R> {
         let side = self.task.backbone.preprocess.size as usize;
         let n = values.len() / (3 * side * side);
         Tensor::from_data(TensorData::new(values, [n, 3, side, side]), device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use knownset_core::{Filter, Preprocess, Resize};
+
+    use super::*;
+    use crate::network::NoParts;
+    use crate::recipe::Views;
+    use crate::testing::{MOMENT, TINY, number, values};
+
+    const SIDE: u32 = 8;
+
+    /// Undoes the eighth of [`Filled`].
+    static SMALL: BackboneEntry = BackboneEntry {
+        name: "small",
+        doc: "One block.",
+        paper: "https://arxiv.org/abs/1512.03385",
+        preprocess: Preprocess {
+            resize: Resize::Exact { size: SIDE, filter: Filter::Bilinear },
+            size: SIDE,
+            mean: [0.0; 3],
+            std: [0.125; 3],
+        },
+        architecture: TINY,
+    };
+
+    /// Pictures of these labels, filled with an eighth of them.
+    struct Filled(&'static [usize]);
+
+    impl Pictures for Filled {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn picture(&self, index: usize) -> Result<Vec<f32>, String> {
+            Ok(vec![self.0[index] as f32 / 8.0; 3 * (SIDE * SIDE) as usize])
+        }
+    }
+
+    impl Labelled for Filled {
+        fn label(&self, index: usize) -> usize {
+            self.0[index]
+        }
+    }
+
+    /// Two views. The loss is the mean of what pictures are filled with, right are those whose views are filled with
+    /// their label.
+    #[derive(Debug)]
+    struct Reading;
+
+    impl Recipe for Reading {
+        type Parts = NoParts;
+
+        fn views(&self, standard: &Augment) -> Views {
+            Views { once: Augment::default(), each: vec![standard.clone(), standard.clone()] }
+        }
+
+        fn parts(&self, _: usize, _: usize, _: &Device) -> NoParts {
+            NoParts {}
+        }
+
+        fn step(&self, _: &mut Network<NoParts>, batch: &Batch, _: &Moment) -> Step {
+            let read = |view: &Tensor<4>| view.clone().flatten::<2>(1, 3).mean_dim(1);
+            let [first, second] = [&batch.views[0], &batch.views[1]].map(|view| values(&read(view)));
+            let right = |(place, &label): (usize, &usize)| [first[place], second[place]] == [label as f64; 2];
+            let hits = batch.labels.iter().enumerate().filter(|&pair| right(pair)).count();
+            Step { loss: read(&batch.views[0]).mean(), hits }
+        }
+    }
+
+    /// Two real pictures, whose loss is (1 + 2) / 2, and three synthetic ones, whose loss is (3 + 5 + 7) / 3.
+    fn with_run<T>(sio: Sio, look: impl FnOnce(&Run<'_, Reading>, &dyn Fn() -> Loaded) -> T) -> T {
+        let augment = Augment::default();
+        let task = Classification {
+            backbone: &SMALL,
+            classes: 8,
+            data: &Filled(&[1, 2]),
+            synthetic: Some(&Filled(&[3, 5, 7])),
+            outliers: None,
+            validation: None,
+            augment: &augment,
+        };
+        let (sio, precision) = (Some(&sio), Precision::F32);
+        let run = Run { task, recipe: &Reading, sio, name: "reading", seed: 1, batch: 5, precision };
+        let all = Indices { known: vec![0, 1], synthetic: vec![0, 1, 2], outliers: Vec::new() };
+        look(&run, &|| run.load(&all, 1).unwrap())
+    }
+
+    fn step(sio: Sio) -> Step {
+        let device = Device::flex().autodiff();
+        with_run(sio, |run, load| run.step(&mut run.build(&device), load(), &MOMENT, &device))
+    }
+
+    /// α = 0.25: 0.25 · 1.5 + 0.75 · 5, whatever the batch's composition, by which the mean is 18 / 5.
+    #[test]
+    fn explicit_weights_are_factors_of_each_kinds_own_loss() {
+        let explicit = Sio { alpha: 0.25, weighting: Weighting::Explicit, ..Sio::default() };
+        let (weighted, mixed) = (step(explicit), step(Sio { weighting: Weighting::Composition, ..explicit }));
+        let losses = [&weighted, &mixed].map(|step| number(&step.loss));
+        assert!((losses[0] - 4.125).abs() < 1e-6 && (losses[1] - 3.6).abs() < 1e-6, "{losses:?}");
+        assert_eq!((weighted.hits, mixed.hits), (5, 5));
+    }
+
+    #[test]
+    fn mixed_batches_keep_every_label_with_its_picture() {
+        with_run(Sio::default(), |run, load| {
+            let mut orders = BTreeSet::new();
+            for step in 0..20 {
+                let Loaded { known, synthetic, .. } = load();
+                let mixed = run.mixed(known, synthetic, &Moment { step, ..MOMENT });
+                assert_eq!(mixed.values.len(), 2);
+                for view in &mixed.values {
+                    assert_eq!(view.len(), 5 * 3 * (SIDE * SIDE) as usize);
+                    for (picture, &label) in view.chunks(view.len() / 5).zip(&mixed.labels) {
+                        assert!(picture.iter().all(|&pixel| pixel == label as f32), "{label}: {picture:?}");
+                    }
+                }
+                let mut labels = mixed.labels.clone();
+                labels.sort_unstable();
+                assert_eq!(labels, [1, 2, 3, 5, 7]);
+                orders.insert(mixed.labels);
+            }
+            assert!(orders.len() > 10, "{orders:?}");
+        });
     }
 }

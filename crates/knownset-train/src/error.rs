@@ -66,6 +66,16 @@ pub enum TrainError {
         /// The recipe.
         recipe: String,
     },
+    /// A control of SIO that takes all images out of a batch.
+    #[error(
+        "sio leaves no image of a batch of {batch} with alpha={alpha} and second=none; raise alpha or --batch-size"
+    )]
+    NothingLeft {
+        /// Share of the real images.
+        alpha: f64,
+        /// Images per batch.
+        batch: usize,
+    },
     /// Fewer synthetic images than an epoch takes.
     #[error(
         "{found} synthetic images do not last for an epoch; add some, or let them be seen again with exhaust=cycle"
@@ -146,9 +156,7 @@ pub enum TrainError {
     #[error("{0}")]
     Image(String),
     /// The loss stopped being a number; the checkpoint of the epoch before is kept.
-    #[error(
-        "the loss is {loss} in epoch {epoch}, step {step}; the checkpoint of epoch {kept} is kept; try a lower --lr"
-    )]
+    #[error("the loss is {loss} in epoch {epoch}, step {step}; {}try a lower --lr", safe(*kept))]
     Diverged {
         /// The loss.
         loss: f64,
@@ -156,15 +164,25 @@ pub enum TrainError {
         epoch: usize,
         /// The step in it, from 1.
         step: usize,
-        /// The last finished epoch.
+        /// The last finished epoch, 0 if there is none.
+        kept: usize,
+    },
+    /// A weight stopped being a number; the checkpoint of the epoch before is kept.
+    #[error("the weights are not finite after epoch {epoch}, `{tensor}` first; {}try a lower --lr", safe(*kept))]
+    NotFinite {
+        /// The first tensor with such a weight, by its name in the weights file.
+        tensor: String,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The last finished epoch, 0 if there is none.
         kept: usize,
     },
     /// The caller asked to stop.
-    #[error("stopped in epoch {epoch}; run the same command with --resume to go on from epoch {kept}")]
+    #[error("stopped in epoch {epoch}; run the same command {}", again(*kept))]
     Stopped {
         /// The epoch, from 1.
         epoch: usize,
-        /// The last finished epoch.
+        /// The last finished epoch, 0 if there is none.
         kept: usize,
     },
     /// The caller asked to stop before the first step.
@@ -206,4 +224,14 @@ pub enum TrainError {
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// What a run that cannot go on leaves, as a part of a sentence.
+fn safe(kept: usize) -> String {
+    if kept == 0 { String::new() } else { format!("the checkpoint of epoch {kept} is kept; ") }
+}
+
+/// How a stopped run goes on.
+fn again(kept: usize) -> String {
+    if kept == 0 { "again".to_owned() } else { format!("with --resume to go on from epoch {kept}") }
 }

@@ -28,6 +28,7 @@ mod tensors;
 mod testing;
 mod tokens;
 mod trainer;
+mod views;
 
 pub use augment::{Augment, AugmentError, CHANGES, Change, ChangeEntry};
 pub use chosen::{ChooseError, Chosen, find};

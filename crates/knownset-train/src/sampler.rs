@@ -151,6 +151,18 @@ mod tests {
         assert!(lasts(Pools { synthetic: 15, ..POOLS }, 10, &Sio { exhaust: Exhaust::Error, ..sio }));
     }
 
+    /// B = 16, α = 0.9: four steps of 14 real pictures leave 8 of the 50 for the last, which synthetic ones do not fill
+    /// up: it has its 2 as any other. So has the last batch of the paper's sampler (`TwoSourceSampler`).
+    #[test]
+    fn the_last_batch_has_what_is_left_of_the_real_pictures() {
+        let sio = Sio { alpha: 0.9, ..Sio::default() };
+        let steps = plan(POOLS, 16, 0.0, Some(&sio), 1, 1);
+        let composition: Vec<_> = steps.iter().map(|step| (step.known.len(), step.synthetic.len())).collect();
+        assert_eq!(composition, [(14, 2), (14, 2), (14, 2), (8, 2)]);
+        let real: BTreeSet<usize> = steps.iter().flat_map(|step| step.known.iter().copied()).collect();
+        assert_eq!(real.len(), 50, "every one once");
+    }
+
     #[test]
     fn the_reference_numbers() {
         let cifar = Sio::default();

@@ -8,6 +8,7 @@
 //! batches of real pictures only.
 
 use knownset_core::params::{ParamError, require};
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use crate::recipes::{Kind, Outliers, ParamDoc, RecipeEntry};
@@ -23,7 +24,8 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         ParamDoc { name: "alpha", doc: "share of the real images, 0 to 1; the controls 1 and 0 take one kind alone" },
         ParamDoc {
             name: "weighting",
-            doc: "composition, of batches, as published; or explicit, factors of each kind's own loss",
+            doc: "composition, of batches, as published; or explicit, factors of each kind's own loss, which the controls \
+                  of `second` do not have",
         },
         ParamDoc {
             name: "second",
@@ -91,7 +93,12 @@ impl Default for Sio {
 
 impl Sio {
     pub(crate) fn check(&self) -> Result<(), ParamError> {
-        require((0.0..=1.0).contains(&self.alpha), "alpha", self.alpha, "between 0 and 1")
+        require((0.0..=1.0).contains(&self.alpha), "alpha", self.alpha, "between 0 and 1")?;
+        if self.weighting == Weighting::Explicit && self.second != Second::Synthetic {
+            let text = "`weighting=explicit` weighs synthetic images against real ones; `second` takes them away";
+            return Err(serde_json::Error::custom(text).into());
+        }
+        Ok(())
     }
 
     /// Whether there must be synthetic pictures.
@@ -102,5 +109,22 @@ impl Sio {
     /// Real pictures in a batch of `batch`: ⌊α · batch⌋, where a product that should be whole is.
     pub(crate) fn real(&self, batch: usize) -> usize {
         ((self.alpha * batch as f64 + 1e-9).floor() as usize).min(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_of_its_own_needs_two_kinds_of_pictures() {
+        let explicit = Sio { weighting: Weighting::Explicit, ..Sio::default() };
+        assert!(explicit.check().is_ok());
+        for second in [Second::Redrawn, Second::None] {
+            assert!(Sio { second, ..Sio::default() }.check().is_ok());
+            let error = Sio { second, ..explicit }.check().unwrap_err().to_string();
+            assert!(error.starts_with("`weighting=explicit` weighs synthetic images"), "{error}");
+        }
+        assert!(Sio { alpha: 1.1, ..explicit }.check().is_err());
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_nn::network::{
     BlockKind, Init, ResNetNames, ResNetSpec, Rule, Shortcut, Stem, Trunk, initialise_with, load, to_weights,
@@ -12,6 +14,7 @@ use knownset_nn::{Architecture, HostTensor, Precision, Weights};
 use crate::augment::stream;
 use crate::network::Network;
 use crate::recipe::{Batch, Moment, Recipe, Step, constant};
+use crate::recipes::cross_entropy::soft_loss;
 use crate::tensors::normals;
 
 /// A tensor that keeps gradients, from rows.
@@ -152,16 +155,63 @@ pub(crate) fn network<R: Recipe>(recipe: &R) -> Network<R::Parts> {
     })
 }
 
-/// The network after one step of the recipe on a batch of made-up pictures, and the step.
-pub(crate) fn step<R: Recipe>(recipe: &R) -> (Network<R::Parts>, Step) {
-    let mut network = network(recipe);
+/// The first step of a run.
+pub(crate) const MOMENT: Moment = Moment { epoch: 1, epochs: 2, step: 0, seed: 7 };
+
+/// Four made-up pictures of four classes; no two of them are equal at any pixel.
+pub(crate) fn batch() -> Batch {
     let (n, side) = (4, 8);
     let pixels = (0..n * 3 * side * side).map(|pixel| (pixel * 37 % 101) as f32 / 50.0 - 1.0).collect();
     let pictures: Tensor<4> =
         Tensor::from_data(TensorData::new(pixels, [n, 3, side, side]), &Device::flex().autodiff());
-    let batch = Batch { views: vec![pictures], labels: vec![0, 1, 2, 3], outliers: Vec::new(), classes: CLASSES };
-    let step = recipe.step(&mut network, &batch, &Moment { epoch: 1, epochs: 2, step: 0, seed: 7 });
+    Batch { views: vec![pictures], labels: vec![0, 1, 2, 3], outliers: Vec::new(), classes: CLASSES }
+}
+
+/// The network after one step of the recipe on a batch of made-up pictures, and the step.
+pub(crate) fn step<R: Recipe>(recipe: &R) -> (Network<R::Parts>, Step) {
+    let mut network = network(recipe);
+    let step = recipe.step(&mut network, &batch(), &MOMENT);
     (network, step)
+}
+
+/// The gradients of a step by the network's convolutions, one after the other: what reaches the embedding.
+pub(crate) fn convolution_gradients<P: Module + ModuleDisplay>(network: &Network<P>, step: &Step) -> Vec<f64> {
+    struct Convolutions {
+        gradients: GradientsParams,
+        values: Vec<f64>,
+    }
+    impl ModuleVisitor for Convolutions {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if D == 4 {
+                let gradient = self.gradients.get::<D>(param.id).expect("every convolution learns");
+                self.values.extend(gradient.into_data().iter::<f64>());
+            }
+        }
+    }
+    let gradients = GradientsParams::from_grads(step.loss.backward(), network);
+    let mut convolutions = Convolutions { gradients, values: Vec::new() };
+    network.visit(&mut convolutions);
+    convolutions.values
+}
+
+/// Holds a step's loss on [`batch`] against that of a network that sees `mixed` pictures, with the target λ at a
+/// picture's own label and 1 − λ at its partner's.
+pub(crate) fn has_targets_of_mixtures<P: Module + ModuleDisplay>(
+    step: &Step,
+    network: &Network<P>,
+    mixed: Tensor<4>,
+    partners: &[usize],
+    lambda: f64,
+) {
+    let mut targets = vec![0.0; partners.len() * CLASSES];
+    for (place, &partner) in partners.iter().enumerate() {
+        targets[place * CLASSES + batch().labels[place]] += lambda as f32;
+        targets[place * CLASSES + batch().labels[partner]] += 1.0 - lambda as f32;
+    }
+    let targets = Tensor::from_data(TensorData::new(targets, [partners.len(), CLASSES]), &mixed.device());
+    let expected = number(&soft_loss(network.trunk.classify(network.embed(mixed)), targets));
+    let found = number(&step.loss);
+    assert!((found - expected).abs() < 1e-4 * expected, "{found}, expected {expected} with the share {lambda}");
 }
 
 /// Holds the exported linear layer against the recipe's own choice on random embeddings, and gives the exported
@@ -190,7 +240,7 @@ pub(crate) fn export_keeps_the_choice<R: Recipe>(recipe: &R) -> BTreeMap<String,
 }
 
 /// The smallest network there is.
-const TINY: Architecture = Architecture::ResNet(ResNetSpec {
+pub(crate) const TINY: Architecture = Architecture::ResNet(ResNetSpec {
     stem: Stem { kernel: 3, stride: 2, pool: false },
     block: BlockKind::Basic,
     shortcut: Shortcut::Projection,

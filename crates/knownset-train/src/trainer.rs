@@ -184,9 +184,14 @@ impl Training<'_> {
             let epoch = progress.epochs.len() + 1;
             let (next, figures) = self.epoch(objective, run, epoch, &recording, watch)?;
             run = next;
-            let given = match &run.ema {
+            let weights = to_weights(&run.network.valid());
+            let mean = run.ema.as_ref().map(Ema::weights);
+            for weights in std::iter::once(&weights).chain(&mean) {
+                finite(weights, epoch, epoch - 1)?;
+            }
+            let given = match &mean {
                 None => run.network.valid(),
-                Some(ema) => load(run.network.valid(), &ema.weights())?,
+                Some(mean) => load(run.network.valid(), mean)?,
             };
             let validation_accuracy = objective.validate(&given, &device).map_err(TrainError::Image)?;
             if self.keep == Keep::Best && validation_accuracy.is_none() {
@@ -195,8 +200,7 @@ impl Training<'_> {
             let seconds = started.elapsed().as_secs_f64();
             progress.epochs.push(Epoch { validation_accuracy, seconds, ..figures });
             let best = self.keep == Keep::Best && progress.kept(self.keep) == epoch;
-            let weights = to_weights(&run.network.valid());
-            let state = State { weights, ema: run.ema.as_ref().map(Ema::weights), optimiser: &run.optimiser };
+            let state = State { weights, ema: mean, optimiser: &run.optimiser };
             checkpoint.write(&progress, &state, best.then(|| run.weights()).as_ref())?;
             self.log(&progress.epochs)?;
             let events = match &mut events {
@@ -213,9 +217,11 @@ impl Training<'_> {
             Keep::Last => run.weights(),
             Keep::Best => checkpoint.best()?,
         };
+        let (given, kept) = (objective.export(given), progress.kept(self.keep));
+        finite(&given, kept, progress.epochs.len())?;
         let weights = self.out.join("weights.safetensors");
-        objective.export(given).save(&weights)?;
-        Ok(Trained { weights, kept: progress.kept(self.keep), epochs: progress.epochs })
+        given.save(&weights)?;
+        Ok(Trained { weights, kept, epochs: progress.epochs })
     }
 
     /// Everything that decides the result, `epochs` included because the schedule depends on it.
@@ -333,6 +339,12 @@ impl Training<'_> {
         let text = lines.map_err(parse)?.join("\n") + "\n";
         Ok(write_atomically(&path, |out| out.write_all(text.as_bytes()))?)
     }
+}
+
+/// Refuses weights that are no numbers: the loss, which is told before each step, says nothing about the last one.
+fn finite(weights: &Weights, epoch: usize, kept: usize) -> Result<(), TrainError> {
+    let broken = weights.iter().find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite()));
+    broken.map_or(Ok(()), |(tensor, _)| Err(TrainError::NotFinite { tensor: tensor.to_owned(), epoch, kept }))
 }
 
 /// Tells TensorBoard about an epoch.

@@ -1,5 +1,5 @@
-//! Whole runs of the recipes that learn from outliers, given or made, on a toy problem with the smallest network there
-//! is.
+//! Whole runs of the recipes that learn from outliers, given or made, or from mixed and changed pictures, on a toy problem
+//! with the smallest network there is.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +86,16 @@ const CASES: &[Case] = &[
         &[("recipe.energy.logistic", [1, 2]), ("recipe.energy.weight", [1, 2])],
     ),
     ("npos:start=0.3:queue=5:k=2:boundary=3:samples=8:keep=3:width=8", &[]),
+    ("npos:views=standard:start=0.3:queue=5:k=2:boundary=3:samples=8:keep=3:width=8", &[]),
     ("cider:width=8", &[]),
+    ("cider:views=standard:width=8", &[]),
+    ("mixup", &[]),
+    ("reg-mixup", &[]),
+    ("cut-mix", &[]),
+    ("aug-mix", &[]),
+    ("pix-mix", &[]),
+    ("rand-augment", &[]),
+    ("fodfom", &[("recipe.outlier.bias", [1, 1]), ("recipe.outlier.weight", [1, 16])]),
     ("ascood", &[("recipe.ascood.deviation", [1, 1])]),
     ("ascood:mode=shuffle", &[("recipe.ascood.deviation", [1, 1])]),
 ];
@@ -169,6 +178,10 @@ fn every_recipe_learns_and_goes_on_to_the_same_bits_and_exports_a_linear_head() 
         let expected: BTreeMap<&str, &[usize]> = extra.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
         assert_eq!(found, expected, "{recipe}");
         assert_eq!(Some(accuracy(&weights)), last.validation_accuracy, "{recipe}");
+        if let Some(energy) = weights.get("recipe.energy.weight") {
+            // It begins at 1, and decay moves it by less.
+            assert!(energy.values.iter().all(|w| (w - 1.0).abs() > 1e-3), "{recipe}: w learns nothing: {energy:?}");
+        }
         seen.insert(weights.sha256());
     }
     assert_eq!(seen.len(), CASES.len(), "no two recipes or modes train the same network");
@@ -191,6 +204,9 @@ fn parameters_out_of_range_are_refused() {
         "npos:sigma=0",
         "cider:temperature=0",
         "cider:momentum=1",
+        "cider:views=blurred",
+        "npos:views=blurred",
+        "mixup:alpha=0",
         "ascood:share=0",
         "ascood:share=1.1",
         "ascood:sigma=0",

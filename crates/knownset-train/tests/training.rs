@@ -146,6 +146,17 @@ fn what_cannot_go_on_is_refused() {
     let few = Toy { len: 2, ..Toy::GOOD };
     let few = Classification { synthetic: Some(&few), ..classification(&data) };
     assert!(matches!(refused("sio:exhaust=error+cross-entropy", few, &next), TrainError::Exhausted { found: 2 }));
+    for (recipe, share) in [("sio:alpha=0:second=none+cross-entropy", 0.0), ("sio:alpha=0.1:second=none+oe", 0.1)] {
+        let task = Classification { outliers: recipe.ends_with("oe").then_some(&data as _), ..classification(&data) };
+        let error = refused(recipe, task, &next);
+        assert!(matches!(error, TrainError::NothingLeft { alpha, batch: 8 } if alpha == share), "{error}");
+    }
+    // A set that is given, but empty.
+    let none = Classification { outliers: Some(&empty), ..classification(&data) };
+    assert!(matches!(refused("oe", none, &next), TrainError::NoOutliers { .. }));
+    assert!(matches!(refused("cross-entropy", none, &next), TrainError::UnwantedOutliers { .. }));
+    let none = Classification { synthetic: Some(&empty), ..classification(&data) };
+    assert!(matches!(refused("sio+cross-entropy", none, &next), TrainError::NoSynthetic));
     let halved = Training { precision: Precision::F16, ..training(folder.path(), true) };
     assert!(matches!(refused("cross-entropy", classification(&data), &halved), TrainError::Underflow));
     let blind = Classification { validation: None, ..classification(&data) };
@@ -176,6 +187,61 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint() {
     let error = run(&broken, &training(folder.path(), true), 99).unwrap_err();
     assert!(matches!(error, TrainError::Diverged { epoch: 2, kept: 1, .. }), "{error}");
     assert_eq!(run(&good, &training(folder.path(), true), 99).unwrap().epochs.len(), 3);
+}
+
+/// Two epochs of one step, whose loss is told before the weights change; after the last epoch no other loss tells. The
+/// rate is multiplied by `factor` in between.
+fn wild(out: &Path, lr: f64, factor: f64, ema: Option<f64>) -> Training<'_> {
+    Training {
+        epochs: 2,
+        batch: Toy::GOOD.len,
+        schedule: Schedule { lr, warmup: 0, curve: Curve::Steps { after: vec![1], factor } },
+        ema,
+        ..training(out, false)
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_stop_the_run_and_keep_the_checkpoint() {
+    let data = Toy::GOOD;
+    for ema in [None, Some(0.5)] {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let error = run(&data, &wild(folder.path(), 0.05, 1e300, ema), 99).unwrap_err();
+        assert!(matches!(error, TrainError::NotFinite { epoch: 2, kept: 1, .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("not finite after epoch 2") && text.contains("checkpoint of epoch 1 is kept"), "{text}");
+        assert!(!folder.path().join("weights.safetensors").exists());
+        let checkpoint = folder.path().join("checkpoint");
+        let progress = fs_err::read_to_string(checkpoint.join("progress.json")).unwrap();
+        let progress: serde_json::Value = serde_json::from_str(&progress).unwrap();
+        assert_eq!(progress["epochs"].as_array().unwrap().len(), 1);
+        let mut kept = vec!["epoch-0001.safetensors"];
+        kept.extend(ema.map(|_| "epoch-0001.ema.safetensors"));
+        for name in kept {
+            let kept = Weights::open(&checkpoint.join(name)).unwrap();
+            assert!(kept.iter().all(|(_, tensor)| tensor.values.iter().all(|value| value.is_finite())), "{name}");
+        }
+        assert!(!checkpoint.join("epoch-0002.safetensors").exists());
+
+        let error = run(&data, &wild(other.path(), 1e300, 1.0, ema), 99).unwrap_err();
+        assert!(matches!(error, TrainError::NotFinite { epoch: 1, kept: 0, .. }), "{error}");
+        assert!(!error.to_string().contains("checkpoint"), "{error}");
+        assert!(!other.path().join("checkpoint").exists() && !other.path().join("weights.safetensors").exists());
+    }
+}
+
+#[test]
+fn without_a_checkpoint_none_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = Toy { bright: f32::NAN, ..Toy::GOOD };
+    let error = run(&broken, &training(folder.path(), false), 99).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { epoch: 1, kept: 0, .. }), "{error}");
+    assert!(!error.to_string().contains("checkpoint"), "{error}");
+    let plain = Chosen::parse("cross-entropy").unwrap();
+    let stopped =
+        plain.train(&classification(&Toy::GOOD), &training(folder.path(), false), &mut |_| ControlFlow::Break(()));
+    let error = stopped.unwrap_err();
+    assert_eq!(error.to_string(), "stopped in epoch 1; run the same command again");
 }
 
 #[test]

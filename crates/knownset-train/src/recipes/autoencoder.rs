@@ -20,7 +20,7 @@ use knownset_nn::network::{Autoencoder, AutoencoderSpec, autoencoder_init, initi
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Outliers, ParamDoc, RecipeEntry};
+use super::{Kind, Outliers, ParamDoc, RecipeEntry, defaults};
 use crate::augment::{Augment, stream};
 use crate::chosen::{ChooseError, Named};
 use crate::error::TrainError;
@@ -46,7 +46,7 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         ParamDoc { name: "kl", doc: "weight of the latents' divergence from unit noise, 0 or more" },
         ParamDoc { name: "square", doc: "weight of the squared error beside the absolute one, 0 or more" },
     ],
-    kind: Kind::Generator,
+    kind: Kind::Generator(defaults::<AutoencoderRecipe>),
 };
 
 /// The largest side, and the most channels and blocks.

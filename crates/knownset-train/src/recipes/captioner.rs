@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::cross_entropy;
-use super::{Kind, Outliers, ParamDoc, RecipeEntry};
+use super::{Kind, Outliers, ParamDoc, RecipeEntry, defaults};
 use crate::augment::{Augment, stream};
 use crate::chosen::{ChooseError, Named};
 use crate::error::TrainError;
@@ -34,7 +34,7 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     loss: "mean of -log p(token | image, tokens before it) over a caption and its end",
     outliers: Outliers::None,
     params: &[ParamDoc { name: "label-smoothing", doc: "ε, the share of the target spread over all tokens, 0..1" }],
-    kind: Kind::Captioner,
+    kind: Kind::Captioner(defaults::<Writing>),
 };
 
 /// Images per batch when validating.
@@ -61,7 +61,7 @@ impl Writing {
     pub fn parse(text: &str) -> Result<Self, ChooseError> {
         let bad = |source| ChooseError::Params { name: text.to_owned(), source };
         let Named { entry, params, .. } = Named::read(text)?;
-        if !matches!(entry.kind, Kind::Captioner) {
+        if !matches!(entry.kind, Kind::Captioner(_)) {
             return Err(ChooseError::NoCaptioner { name: entry.name });
         }
         let writing: Self = read(params).map_err(bad)?;

@@ -4,13 +4,13 @@
 //! of two layers maps f to unit vectors u of length 128. A class's prototype μ follows its pictures one after the
 //! other, μ ← (m μ + (1 − m) u) / its length. Loss, over two views of every picture: the mean of log 1/(K − 1) Σ_{j ≠
 //! i} exp(μ_i·μ_j / τ) over the classes, through the step's moves of μ, + w · the cross-entropy of u·μ / τ, μ held
-//! still. τ is 0.1, m 0.95, w 2. Detectors read f, as the paper does: k nearest neighbours of f on the unit sphere.
+//! still. τ is 0.1, m 0.95, w 2; views are those of contrastive learning (resized crop, flip, colour jitter, grey).
+//! Detectors read f, as the paper does: k nearest neighbours of f on the unit sphere.
 //!
 //! Deviations: a linear head is trained beside it on f, whose gradient ends there, so that the exported backbone has
 //! logits; the paper has no classifier. A prototype begins with its class's first picture instead of a pass over other
-//! pictures, and does not count before. OpenOOD multiplies the second term by τ / 0.07, a constant of the code it was
-//! taken from; the paper does not (w = 2.857 gives the same). Views have the augmentation the user chose; the paper's
-//! is that of contrastive learning: resized crop, flip, colour jitter, grey.
+//! pictures, and does not count before. The authors' code, and OpenOOD after it, multiplies the second term by τ / 0.07,
+//! 0.07 being a constant of the contrastive code it was taken from; the paper does not (w = 2.857 gives the same).
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,7 @@ use crate::augment::Augment;
 use crate::network::{Kept, Network, keep, kept};
 use crate::recipe::{Batch, Moment, Recipe, Step, Views, constant};
 use crate::tensors::unit_rows;
+use crate::views::{self, ViewKind};
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "cider",
@@ -42,6 +43,7 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         ParamDoc { name: "temperature", doc: "τ, what cosines are divided by, above 0" },
         ParamDoc { name: "momentum", doc: "m, how much of a prototype stays, 0..1" },
         ParamDoc { name: "width", doc: "length of the projected vectors, at least 1" },
+        views::PARAM,
     ],
     kind: classifier::<Cider>(),
 };
@@ -53,11 +55,12 @@ pub(crate) struct Cider {
     temperature: f64,
     momentum: f64,
     width: usize,
+    views: ViewKind,
 }
 
 impl Default for Cider {
     fn default() -> Self {
-        Self { weight: 2.0, temperature: 0.1, momentum: 0.95, width: 128 }
+        Self { weight: 2.0, temperature: 0.1, momentum: 0.95, width: 128, views: ViewKind::default() }
     }
 }
 
@@ -79,7 +82,7 @@ impl Recipe for Cider {
     }
 
     fn views(&self, standard: &Augment) -> Views {
-        Views { once: Augment::default(), each: vec![standard.clone(), standard.clone()] }
+        self.views.two(Augment::default(), standard)
     }
 
     fn parts(&self, width: usize, classes: usize, device: &Device) -> Sphere {
@@ -260,7 +263,7 @@ mod tests {
         });
     }
 
-    /// The whole loss as OpenOOD's code has it, without its factor τ / 0.07.
+    /// The whole loss as the authors' code and OpenOOD's have it, without its factor τ / 0.07.
     #[test]
     fn the_reference_agrees() {
         let golden = golden("outliers");

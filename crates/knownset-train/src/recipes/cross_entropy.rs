@@ -97,6 +97,19 @@ mod tests {
         }
     }
 
+    /// p = (2/5, 1/5, 1/5, 1/5), ε = 0.4: 0.6 + 0.1 at the label and 0.1 at the three others.
+    #[test]
+    fn smoothing_by_hand() {
+        let logits = rows(&[&[2.0_f32.ln(), 0.0, 0.0, 0.0]]);
+        let at = |label: i64| {
+            let labels = Tensor::<1, Int>::from_ints([label], &logits.device());
+            number(&smoothed(logits.clone(), labels, 0.4))
+        };
+        let (half, fifth) = (2.5_f64.ln(), 5.0_f64.ln());
+        assert!((at(0) - (0.7 * half + 0.3 * fifth)).abs() < 1e-6, "{}", at(0));
+        assert!((at(2) - (0.1 * half + 0.9 * fifth)).abs() < 1e-6, "{}", at(2));
+    }
+
     /// ε = 0.2 over two classes: 0.9 at the label and 0.1 at the other.
     #[test]
     fn smoothing_is_a_soft_target() {

@@ -29,7 +29,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::autoencoder::{check_levels, preprocess};
-use super::{Kind, Outliers, ParamDoc, RecipeEntry};
+use super::{Kind, Outliers, ParamDoc, RecipeEntry, defaults};
 use crate::augment::stream;
 use crate::chosen::{ChooseError, Named};
 use crate::drawing::{Conditions, Latents};
@@ -58,7 +58,7 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         ParamDoc { name: "empty", doc: "share of texts that are left out, 0 to 1" },
         ParamDoc { name: "spliced", doc: "share of the others told by their end token's state in a generic prompt" },
     ],
-    kind: Kind::Generator,
+    kind: Kind::Generator(defaults::<DiffusionRecipe>),
 };
 
 /// Most attention heads.

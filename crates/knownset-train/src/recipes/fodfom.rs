@@ -27,6 +27,7 @@ use crate::augment::Augment;
 use crate::network::Network;
 use crate::recipe::{Batch, Moment, Recipe, Step, Views, targets};
 use crate::tensors::unit_rows;
+use crate::views::{self, ViewKind};
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "fodfom",
@@ -39,10 +40,7 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         ParamDoc { name: "ratio", doc: "outliers for every picture, above 0" },
         ParamDoc { name: "contrast", doc: "w, weight of the contrastive loss; 0 leaves it out" },
         ParamDoc { name: "tau", doc: "τ, temperature of the contrastive loss, above 0" },
-        ParamDoc {
-            name: "views",
-            doc: "how the two views are made: contrastive, as published, or standard (--augment)",
-        },
+        views::PARAM,
         ParamDoc {
             name: "side",
             doc: "side that pictures and outliers are first scaled to and back, a control; 0 for none",
@@ -55,9 +53,6 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
 const BASE: f64 = 0.07;
 /// Dimensions of a projection.
 const PROJECTED: usize = 128;
-/// The published changes of each view.
-const CONTRASTIVE: &str =
-    "resized-crop:scale=0.2,flip,colour-jitter:brightness=0.4:contrast=0.4:saturation=0.4:hue=0.1:p=0.8,grey:p=0.2";
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -67,13 +62,6 @@ pub(crate) struct Fodfom {
     tau: f64,
     views: ViewKind,
     side: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ViewKind {
-    Contrastive,
-    Standard,
 }
 
 impl Default for Fodfom {
@@ -117,11 +105,7 @@ impl Recipe for Fodfom {
             0 => Augment::default(),
             side => format!("resample:side={side}").parse().expect("checked parameters"),
         };
-        let each = match self.views {
-            ViewKind::Contrastive => CONTRASTIVE.parse().expect("augmentations of these names"),
-            ViewKind::Standard => standard.clone(),
-        };
-        Views { once, each: vec![each.clone(), each] }
+        self.views.two(once, standard)
     }
 
     fn outliers_per_picture(&self) -> f64 {

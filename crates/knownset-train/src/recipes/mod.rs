@@ -22,6 +22,7 @@ mod logit_norm;
 pub(crate) mod lsn;
 mod mcd;
 mod mixoe;
+mod mixup;
 pub(crate) mod negprompt;
 mod npos;
 mod oe;
@@ -42,6 +43,7 @@ use serde_json::{Map, Value};
 use crate::classifier::Teach;
 use crate::prompts::PromptRecipe;
 use crate::recipe::Recipe;
+use crate::sio::Sio;
 use tagood::TagOod;
 
 /// A recipe of the registry.
@@ -95,11 +97,11 @@ pub(crate) enum Kind {
     /// An image and a text tower.
     Towers,
     /// A network that writes about images.
-    Captioner,
+    Captioner(fn() -> serde_json::Result<Value>),
     /// A network that finds what is named.
     Detector,
     /// A part of what draws images.
-    Generator,
+    Generator(fn() -> serde_json::Result<Value>),
     /// Prompts for towers that stay as they are.
     Prompts(fn(Map<String, Value>) -> Result<ParsedPrompts, ParamError>),
     /// A head on the patches of a network that stays as it is.
@@ -119,6 +121,11 @@ pub(crate) const fn classifier<R: Recipe + Serialize + DeserializeOwned + 'stati
     })
 }
 
+/// The parameters of a recipe when none is given.
+pub(crate) fn defaults<R: Default + Serialize>() -> serde_json::Result<Value> {
+    serde_json::to_value(R::default())
+}
+
 /// Checked parameters of a recipe for prompts.
 pub(crate) type ParsedPrompts = (Box<dyn PromptRecipe>, Value);
 
@@ -136,6 +143,22 @@ pub(crate) const fn prompts<R: PromptRecipe + Serialize + DeserializeOwned + 'st
 }
 
 impl RecipeEntry {
+    /// The values of its parameters when none is given.
+    ///
+    /// # Errors
+    /// None that a user could cause.
+    pub fn defaults(&self) -> Result<Map<String, Value>, ParamError> {
+        let params = match self.kind {
+            Kind::Classifier(parse) => parse(Map::new())?.1,
+            Kind::Prompts(parse) => parse(Map::new())?.1,
+            Kind::Tokens(parse) => parse(Map::new())?.1,
+            Kind::Wrapper => defaults::<Sio>()?,
+            Kind::Captioner(defaults) | Kind::Generator(defaults) => defaults()?,
+            Kind::Towers | Kind::Detector => return Ok(Map::new()),
+        };
+        Ok(serde_json::from_value(params)?)
+    }
+
     /// Whether it learns prompts, which [`ChosenPrompts`](crate::ChosenPrompts) does.
     pub fn learns_prompts(&self) -> bool {
         matches!(self.kind, Kind::Prompts(_))
@@ -157,9 +180,9 @@ fn trains<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> 
         Kind::Classifier(_) => "classifier",
         Kind::Wrapper => "wrapper",
         Kind::Towers => "towers",
-        Kind::Captioner => "captioner",
+        Kind::Captioner(_) => "captioner",
         Kind::Detector => "detector",
-        Kind::Generator => "generator",
+        Kind::Generator(_) => "generator",
         Kind::Prompts(_) => "prompts",
         Kind::Tokens(_) => "head",
     })
@@ -179,6 +202,7 @@ pub static RECIPES: &[&RecipeEntry] = &[
     &cider::ENTRY,
     &npos::ENTRY,
     &vos::ENTRY,
+    &mixup::ENTRY,
     &reg_mixup::ENTRY,
     &cut_mix::ENTRY,
     &aug_mix::ENTRY,

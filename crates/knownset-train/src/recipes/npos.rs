@@ -34,6 +34,7 @@ use crate::augment::Augment;
 use crate::network::Network;
 use crate::queue::{Queue, tensor};
 use crate::recipe::{Batch, Moment, Recipe, Step, Views, constant};
+use crate::views::{self, ViewKind};
 
 pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
     name: "npos",
@@ -49,6 +50,7 @@ pub(crate) static ENTRY: RecipeEntry = RecipeEntry {
         ParamDoc { name: "temperature", doc: "τ, what cosines are divided by, above 0" },
         ParamDoc { name: "momentum", doc: "how much of a prototype stays, 0..1" },
         ParamDoc { name: "width", doc: "length of the projected vectors, at least 1" },
+        views::PARAM,
         ParamDoc { name: "start", doc: "share of the epochs without outliers, 0..1" },
         ParamDoc { name: "queue", doc: "embeddings kept of every class, at least 1" },
         ParamDoc { name: "k", doc: "K, which nearest neighbour's distance counts, at least 1" },
@@ -70,6 +72,7 @@ pub(crate) struct Npos {
     temperature: f64,
     momentum: f64,
     width: usize,
+    views: ViewKind,
     start: f64,
     queue: usize,
     k: usize,
@@ -89,6 +92,7 @@ impl Default for Npos {
             temperature: 0.1,
             momentum: 0.95,
             width: 128,
+            views: ViewKind::default(),
             start: 0.4,
             queue: 1000,
             k: 300,
@@ -138,7 +142,7 @@ impl Recipe for Npos {
     }
 
     fn views(&self, standard: &Augment) -> Views {
-        Views { once: Augment::default(), each: vec![standard.clone(), standard.clone()] }
+        self.views.two(Augment::default(), standard)
     }
 
     fn parts(&self, width: usize, classes: usize, device: &Device) -> Parts {

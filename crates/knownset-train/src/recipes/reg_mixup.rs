@@ -60,7 +60,7 @@ impl Recipe for RegMixup {
         let lambda = beta(random, self.alpha, self.alpha);
         let images = batch.images();
         let others = partners(batch.len(), random, &images.device());
-        let mixed = images.clone() * lambda + images.clone().select(0, others.clone()) * (1.0 - lambda);
+        let mixed = mixtures(images.clone(), others.clone(), lambda);
         // One pass, so that both share their batch statistics.
         let logits = network.trunk.classify(network.embed(Tensor::cat(vec![images, mixed], 0)));
         let n = batch.len();
@@ -77,6 +77,11 @@ pub(super) fn partners(n: usize, random: &mut ChaCha8Rng, device: &Device) -> Te
     let mut order: Vec<i64> = (0..n as i64).collect();
     order.shuffle(random);
     Tensor::from_data(TensorData::new(order, [n]), device)
+}
+
+/// λ x + (1 − λ) x' of pictures `[n, 3, side, side]` x and their partners x'.
+pub(super) fn mixtures(images: Tensor<4>, partners: Tensor<1, Int>, lambda: f64) -> Tensor<4> {
+    images.clone() * lambda + images.select(0, partners) * (1.0 - lambda)
 }
 
 /// Cross-entropy of mixtures' logits `[n, K]`: λ at a picture's own label of `[n]`, 1 − λ at its partner's.

@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
     use crate::augment::stream;
-    use crate::testing::{golden, gradients_agree, number, rows};
+    use crate::testing::{convolution_gradients, golden, gradients_agree, number, rows, step};
 
     /// Weights `[1, K]` as burn keeps a layer, `[K, 1]`.
     fn layer(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Linear {
@@ -261,6 +261,25 @@ mod tests {
                 cross_entropy::loss(energies.matmul(slope) + offset, labels)
             },
         );
+    }
+
+    /// A step's gradient that reaches the embedding is that of cross-entropy plus β times that of the logistic loss,
+    /// once that has begun; a term that is cut off would leave it as it is.
+    #[test]
+    fn the_logistic_loss_teaches_the_network() {
+        let gradients = |weight, start| {
+            let (network, step) = step(&Vos { weight, start, queue: 5, samples: 20, ..Vos::default() });
+            convolution_gradients(&network, &step)
+        };
+        let (plain, slight, whole) = (gradients(0.0, 0.0), gradients(100.0, 0.0), gradients(1000.0, 0.0));
+        let largest = |values: &[f64]| values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        let difference = |of: &[f64]| of.iter().zip(&plain).map(|(a, b)| a - b).collect::<Vec<_>>();
+        let (slight, whole) = (difference(&slight), difference(&whole));
+        assert!(largest(&whole) > 0.01 * largest(&plain), "{} of {}", largest(&whole), largest(&plain));
+        for (slight, whole) in slight.iter().zip(&whole) {
+            assert!((10.0 * slight - whole).abs() < 0.01 * largest(&plain), "{slight} {whole}");
+        }
+        assert_eq!(gradients(1.0, 1.0), gradients(0.0, 1.0), "it has not begun");
     }
 
     /// Two classes about (0, 0) and (100, 0), both with the variances 4 and 1: kept draws have lengths whose square is

@@ -74,7 +74,9 @@ pub(crate) struct Descent {
     /// Batches whose gradients are averaged for a step
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub(crate) accumulate: usize,
-    /// How gradients become steps [default: sgd; clip, captioner, detector, autoencoder, diffusion: adamw]
+    /// How gradients become steps; adamw has the betas 0.9 and 0.98 and the epsilon 0.000001, as CLIP's training, not
+    /// PyTorch's 0.999 and 0.00000001 [default: sgd; clip, captioner, detector, autoencoder, diffusion: adamw; tagood:
+    /// adamw, the paper's]
     #[arg(long, value_name = "NAME")]
     pub(crate) optimiser: Option<OptimiserName>,
     /// The highest learning rate [default: 0.1; adamw: 0.001; for prompts and tagood the paper's]

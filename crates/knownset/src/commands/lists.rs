@@ -107,7 +107,13 @@ pub(super) fn datasets(args: &List, printer: Printer) -> anyhow::Result<Status> 
 pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
     if let Some(name) = &args.name {
         let entry = knownset_train::find(name)?;
-        printer.result(entry, || {
+        let defaults = entry.defaults()?;
+        let default = |name: &str| defaults.get(name).cloned().unwrap_or_default();
+        let mut described = serde_json::to_value(entry)?;
+        for (param, value) in entry.params.iter().zip(described["params"].as_array_mut().into_iter().flatten()) {
+            value["default"] = default(param.name);
+        }
+        printer.result(&described, || {
             let outliers = match entry.outliers {
                 Outliers::None if entry.learns_prompts() => "a few images of each known class, through frozen towers",
                 Outliers::None if entry.reads_tokens() => "patches of images of the known classes, from a frozen tower",
@@ -122,7 +128,9 @@ pub(super) fn recipes(args: &List, printer: Printer) -> anyhow::Result<Status> {
                 entry.name, entry.title, entry.year, entry.paper, entry.loss
             );
             for param in entry.params {
-                let _ = writeln!(text, "\n{}: {}", param.name, param.doc);
+                let default = default(param.name);
+                let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+                let _ = writeln!(text, "\n{}: {} [default: {default}]", param.name, param.doc);
             }
             text
         })?;

@@ -24,20 +24,23 @@ fn a_killed_run_goes_on_to_the_weights_of_an_undisturbed_one() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 4)));
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
-    let more = ["--recipe", "cross-entropy", "--epochs", "4", "--val", &data, "--keep", "best", "--ema", "0.5"];
+    // Long enough to be killed on the way.
+    let more = ["--recipe", "cross-entropy", "--epochs", "12", "--val", &data, "--keep", "best", "--ema", "0.5"];
     let said = run(folder.path(), &[&arguments(&data, &whole, &more)[..], &["--json"]].concat()).json();
-    assert_eq!(said["epochs"].as_array().unwrap().len(), 4);
+    assert_eq!(said["epochs"].as_array().unwrap().len(), 12);
     assert_eq!(said["recipe"], "cross-entropy");
 
     let mut child = command(folder.path()).args(arguments(&data, &killed, &more)).spawn().unwrap();
     let progress = killed.join("checkpoint/progress.json");
     let waiting = Instant::now();
     while !progress.exists() && waiting.elapsed() < Duration::from_mins(2) {
-        sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(2));
     }
     // SIGKILL: nothing of the program runs any more.
     child.kill().unwrap();
     child.wait().unwrap();
+    assert!(progress.exists(), "the run got nowhere");
+    assert!(!killed.join("weights.safetensors").exists(), "the run ended before it was killed");
     run(folder.path(), &arguments(&data, &killed, &more)).refused(&["there is a checkpoint here", "--resume"]);
     let other = [&arguments(&data, &killed, &more)[..], &["--resume", "--seed", "7"]].concat();
     run(folder.path(), &other).refused(&["made with other settings"]);
@@ -72,6 +75,9 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--recipe", "cross-entropy", "--device", "vulkan"], &["built without vulkan", "--features vulkan"]);
     refused(&["--recipe", "cross-entropy", "--precision", "f8"], &["no precision", "bf16"]);
     refused(&["--recipe", "cross-entropy", "--precision", "f16"], &["train in bf16"]);
+    refused(&["--recipe", "sio:alpha=0:second=none+cross-entropy"], &["no image of a batch of 4", "raise alpha"]);
+    let twofold = "sio:second=redrawn:weighting=explicit+cross-entropy";
+    refused(&["--recipe", twofold], &["bad parameters for `sio`", "weighs synthetic images against real ones"]);
     let few = ["--recipe", "sio:exhaust=error:alpha=0.5+cross-entropy", "--synthetic", "world:sprites#val"];
     refused(&few, &["the classes of --synthetic differ"]);
     let empty = folder.path().join("empty");
@@ -88,7 +94,9 @@ fn a_loss_that_is_no_number_says_where_and_keeps_the_checkpoint() {
     let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 2)));
     let out = folder.path().join("out");
     let wild = ["--recipe", "cross-entropy", "--epochs", "3", "--lr", "1e30", "--warmup", "0"];
-    run(folder.path(), &arguments(&data, &out, &wild)).refused(&["the loss is", "epoch", "step", "lower --lr"]);
+    let ran = run(folder.path(), &arguments(&data, &out, &wild));
+    ran.refused(&["the loss is", "epoch", "step", "lower --lr"]);
+    assert!(!ran.stderr.contains("checkpoint of epoch 0"), "{}", ran.stderr);
 }
 
 #[test]
@@ -104,6 +112,12 @@ fn recipes_are_listed_and_described() {
         assert!(entry["paper"].as_str().unwrap().starts_with("https://"));
         let page = run(folder.path(), &["recipes", name]).stdout;
         assert!(page.starts_with(name) && page.contains("loss"), "{page}");
+        let params = entry["params"].as_array().unwrap();
+        assert!(params.iter().all(|param| !param["default"].is_null()), "{entry}");
+        assert_eq!(page.matches("[default: ").count(), params.len(), "{page}");
     }
+    let page = run(folder.path(), &["recipes", "fodfom"]).stdout;
+    assert!(page.contains("tau: τ") && page.contains("[default: 0.1]"), "{page}");
+    assert!(page.contains("standard (--augment) [default: contrastive]"), "{page}");
     run(folder.path(), &["recipes", "cross-entropi"]).refused(&["did you mean `cross-entropy`?"]);
 }
