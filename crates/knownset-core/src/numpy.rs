@@ -8,7 +8,7 @@ use fs_err as fs;
 use ndarray::ArrayD;
 use npyz::WriterBuilder;
 
-use crate::tensor_file::{Tensor, TensorFile, TensorFileError, array};
+use crate::tensor_file::{Tensor, TensorFile, TensorFileError, array, write_atomically};
 
 /// A member larger than this must not have been compressed by more than [`MAX_RATIO`].
 const FREE_MEMBER: u64 = 64 << 20;
@@ -21,6 +21,30 @@ pub fn read_array(path: &Path) -> Result<Tensor, TensorFileError> {
     let size = file.metadata()?.len();
     let wrong = |why| TensorFileError::Array { path: path.into(), name: "of the file".into(), why };
     read_npy(BufReader::new(file), size).map_err(wrong)
+}
+
+/// Writes an `.npy` file of rows of one shape, `[n, …]`, only one of which need be in memory; whole or not at all.
+///
+/// # Errors
+/// A file that cannot be written, or rows that are not `n` or not of that shape.
+pub fn write_rows(
+    path: &Path,
+    n: usize,
+    row: &[usize],
+    rows: impl IntoIterator<Item = ArrayD<f32>>,
+) -> std::io::Result<()> {
+    write_atomically(path, |out| {
+        let shape: Vec<u64> = std::iter::once(n).chain(row.iter().copied()).map(|length| length as u64).collect();
+        let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
+        for array in rows {
+            if array.shape() != row {
+                let wrong = format!("a row of shape {:?}, expected {row:?}", array.shape());
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, wrong));
+            }
+            writer.extend(array.iter().copied())?;
+        }
+        writer.finish()
+    })
 }
 
 /// The bytes of an `.npz` file.

@@ -7,8 +7,8 @@ pub use knownset_core::params::ParamError;
 pub(crate) use knownset_core::params::require;
 use knownset_core::state::{State, StateError};
 use ndarray::{Array, ArrayView2, ArrayView3, Dimension};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::input::{FitError, FitInput};

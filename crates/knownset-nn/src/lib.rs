@@ -4,6 +4,7 @@ mod backbone;
 pub mod backbones;
 pub mod blip2;
 mod bundled;
+mod bundled_checkpoints;
 mod checkpoint;
 pub mod clip;
 mod compute;
@@ -24,6 +25,9 @@ pub mod weights;
 pub use backbone::{Backbone, LoadedBackbone, Output, frozen, load_backbone};
 pub use backbones::{Architecture, BACKBONES, BackboneEntry, find};
 pub use bundled::{is_bundled, load_bundled};
+pub use bundled_checkpoints::{
+    BundledCheckpoint, SPRITE_CAPTIONER, SPRITE_DETECTOR, SPRITE_DIFFUSION, bundled_checkpoint,
+};
 pub use checkpoint::CheckpointError;
 pub use compute::{Compute, ComputeError};
 pub use error::NnError;

@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod captions;
+mod checkpoints;
 mod cli;
 mod commands;
 mod gallery;

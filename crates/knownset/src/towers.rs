@@ -19,10 +19,11 @@ use crate::images::{FromImages, Images, STOP};
 use crate::inputs::Set;
 use crate::printer::Printer;
 
-/// Opens the towers of that name: `weights` is a checkpoint folder or `hf:ORGANISATION/NAME[@REVISION]`; without it, the
-/// bundled ones.
+/// Opens the towers of that name: `weights` is a checkpoint folder, `hf:ORGANISATION/NAME[@REVISION]`, or the name of the
+/// bundled ones; without it, these.
 pub(crate) fn open(backbone: &str, weights: Option<&Path>, printer: Printer) -> anyhow::Result<Clip> {
     let clip = match weights {
+        Some(weights) if weights == Path::new(SPRITE_CLIP) => Clip::bundled(),
         Some(weights) => Clip::open(&folder(weights, printer)?),
         None if backbone == SPRITE_CLIP => Clip::bundled(),
         None => anyhow::bail!(

@@ -5,17 +5,12 @@ use std::path::{Path, PathBuf};
 use knownset_core::Preprocess;
 
 use super::config::Config;
+use crate::bundled_checkpoints::SPRITE_CAPTIONER;
 use crate::checkpoint::{CheckpointError, Design};
 use crate::clip::blip_preprocess_from;
 use crate::network::Blip2Spec;
 use crate::tokenizer::{LanguageTokenizer, TokenizerError};
 use crate::weights::Weights;
-
-/// Name of the small captioner for Sprite World.
-pub const SPRITE_CAPTIONER: &str = "sprite-captioner";
-
-static CONFIG: &[u8] = include_bytes!("../../assets/sprite-captioner/config.json");
-static PREPROCESSOR: &[u8] = include_bytes!("../../assets/sprite-captioner/preprocessor_config.json");
 
 /// Layout and preprocessing of a captioner to train, with the special tokens of a tokenizer that was
 /// [trained](LanguageTokenizer::train).
@@ -31,7 +26,7 @@ pub struct CaptionerDesign {
 impl CaptionerDesign {
     /// The layout of [`SPRITE_CAPTIONER`].
     pub fn sprite(tokenizer: &LanguageTokenizer) -> Result<Self, CheckpointError> {
-        Self::new(Design::parse(SPRITE_CAPTIONER, CONFIG, PREPROCESSOR)?, tokenizer)
+        Self::new(Design::bundled(SPRITE_CAPTIONER)?, tokenizer)
     }
 
     /// That of `config.json` and `preprocessor_config.json` of a folder, whose `vocab_size` and special tokens become those

@@ -37,7 +37,7 @@ use crate::network::{self, Blip2Spec, load_owned};
 use crate::tokenizer::{LanguageTokenizer, TokenizerError};
 use crate::weights::Weights;
 use config::Config;
-pub use design::{CaptionerDesign, SPRITE_CAPTIONER};
+pub use design::CaptionerDesign;
 pub use error::CaptionError;
 
 /// Most tokens of a caption unless told otherwise, as transformers has it.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{CheckpointError, Section};
+use crate::bundled_checkpoints::bundled_checkpoint;
 use crate::weights::Weights;
 
 const CONFIG: &str = "config.json";
@@ -25,12 +26,15 @@ impl Design {
         Ok(Self { name: folder.into(), config: read(CONFIG)?, preprocessor: read(PREPROCESSOR)? })
     }
 
-    /// The same from the files' content.
-    pub(crate) fn parse(name: &str, config: &[u8], preprocessor: &[u8]) -> Result<Self, CheckpointError> {
+    /// The same of a checkpoint that ships with the program.
+    pub(crate) fn bundled(name: &str) -> Result<Self, CheckpointError> {
+        let checkpoint = bundled_checkpoint(name);
         let name = PathBuf::from(name);
-        let read =
-            |file: &str, content| Ok::<_, CheckpointError>(Section::parse(content, &name.join(file))?.value().clone());
-        let (config, preprocessor) = (read(CONFIG, config)?, read(PREPROCESSOR, preprocessor)?);
+        let read = |file: &str| {
+            let content = checkpoint.and_then(|checkpoint| checkpoint.file(file)).unwrap_or_default();
+            Ok::<_, CheckpointError>(Section::parse(content, &name.join(file))?.value().clone())
+        };
+        let (config, preprocessor) = (read(CONFIG)?, read(PREPROCESSOR)?);
         Ok(Self { name, config, preprocessor })
     }
 

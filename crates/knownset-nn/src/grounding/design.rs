@@ -5,16 +5,11 @@ use std::path::{Path, PathBuf};
 use knownset_core::{Preprocess, Resize, ScaledPreprocess};
 
 use super::{WordPiece, config, preprocess};
+use crate::bundled_checkpoints::SPRITE_DETECTOR;
 use crate::checkpoint::{CheckpointError, Design};
 use crate::network::GroundingSpec;
 use crate::tokenizer::TokenizerError;
 use crate::weights::Weights;
-
-/// Name of the small detector for Sprite World.
-pub const SPRITE_DETECTOR: &str = "sprite-detector";
-
-static CONFIG: &[u8] = include_bytes!("../../assets/sprite-detector/config.json");
-static PREPROCESSOR: &[u8] = include_bytes!("../../assets/sprite-detector/preprocessor_config.json");
 
 /// Layout and preprocessing of a detector to train, for texts cut by a vocabulary of its own.
 #[derive(Debug, Clone)]
@@ -29,7 +24,7 @@ pub struct DetectorDesign {
 impl DetectorDesign {
     /// The layout of [`SPRITE_DETECTOR`].
     pub fn sprite(words: &WordPiece) -> Result<Self, CheckpointError> {
-        Self::new(Design::parse(SPRITE_DETECTOR, CONFIG, PREPROCESSOR)?, words)
+        Self::new(Design::bundled(SPRITE_DETECTOR)?, words)
     }
 
     /// That of `config.json` and `preprocessor_config.json` of a folder, whose `vocab_size` becomes that of the words.

@@ -32,7 +32,7 @@ use crate::checkpoint::{self, CheckpointError, Section};
 pub use crate::network::Prompt;
 use crate::network::{GroundingDino, GroundingSpec, load};
 use crate::tokenizer::TokenizerError;
-pub use design::{DetectorDesign, SPRITE_DETECTOR};
+pub use design::DetectorDesign;
 pub use error::GroundingError;
 pub use word_piece::{Phrases, WordPiece};
 

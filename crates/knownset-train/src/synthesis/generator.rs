@@ -36,13 +36,13 @@ pub trait Generator {
     /// Why there is no image.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Images `[H, W, channels]` in 0..1, one for each that is wanted, in their order. `each` is called now and then and
-    /// can stop the work; the images finished until then are returned.
+    /// Images `[H, W, channels]` in 0..1, one for each that is wanted, in their order; nothing in the place of one whose
+    /// numbers overflowed. `each` is called now and then and can stop the work; what was finished until then is returned.
     fn draw(
         &self,
         wanted: &[Wanted<Self::Condition>],
         each: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Vec<Array3<f32>>, Self::Error>;
+    ) -> Result<Vec<Option<Array3<f32>>>, Self::Error>;
 }
 
 /// Latent diffusion, and how it draws. A condition is a context `[T, c]`.
@@ -69,7 +69,7 @@ impl Generator for Diffusion<'_> {
         &self,
         wanted: &[Wanted<Array2<f32>>],
         each: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Vec<Array3<f32>>, SampleError> {
+    ) -> Result<Vec<Option<Array3<f32>>>, SampleError> {
         let [height, width] = self.sides;
         let channels = self.pipeline.unet().spec().inputs;
         let unconditional = self.unconditional.view().insert_axis(Axis(0));
@@ -84,10 +84,13 @@ impl Generator for Diffusion<'_> {
                 guidance: self.guidance,
                 ..Request::new(context, unconditional, noise.view())
             };
-            let drawn = self.pipeline.sample(&request, |_| each())?.images;
-            match drawn.outer_iter().next() {
-                Some(image) => images.push(image.to_owned()),
-                None => break,
+            match self.pipeline.sample(&request, |_| each()) {
+                Ok(drawn) => match drawn.images.outer_iter().next() {
+                    Some(image) => images.push(Some(image.to_owned())),
+                    None => break,
+                },
+                Err(SampleError::NotFinite { .. }) => images.push(None),
+                Err(error) => return Err(error),
             }
         }
         Ok(images)
@@ -144,7 +147,7 @@ mod tests {
         let mut go_on = || ControlFlow::Continue(());
         let both = diffusion.draw(&[wanted(1), wanted(2)], &mut go_on).unwrap();
         assert_eq!(both.len(), 2);
-        assert_eq!(both[0].dim(), (4, 8, 3));
+        assert_eq!(both[0].as_ref().unwrap().dim(), (4, 8, 3));
         assert!(both[0] != both[1], "another stream, another image");
         assert_eq!(diffusion.draw(&[wanted(2)], &mut go_on).unwrap(), both[1..]);
         let other = Wanted { seed: 8, ..wanted(2) };
@@ -157,5 +160,11 @@ mod tests {
             if calls < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         assert_eq!(diffusion.draw(&[wanted(1), wanted(2)], &mut stop).unwrap(), both[..1]);
+
+        // Numbers that overflow spoil their own image alone.
+        let mut odd = wanted(2);
+        odd.condition.fill(f32::INFINITY);
+        let drawn = diffusion.draw(&[odd, wanted(1)], &mut go_on).unwrap();
+        assert!(drawn[0].is_none() && drawn[1] == both[0]);
     }
 }

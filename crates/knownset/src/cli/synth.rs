@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use knownset_nn::diffusion::Method;
+use knownset_nn::{Compute, Precision, SPRITE_CAPTIONER, SPRITE_DETECTOR, SPRITE_DIFFUSION};
 
 use super::{at_least_one, shard};
 pub(crate) use fakes::{All, Backgrounds, Band, Drawing, Outliers};
@@ -34,11 +35,43 @@ pub(crate) enum Stage {
     Samples(Samples),
 }
 
+/// A world that the program brings, with networks of its own.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Bundled {
+    /// Run on what ships with the program for this world: its training images, and small networks made for them; what
+    /// other options say comes first
+    #[arg(long, value_name = "NAME")]
+    pub(crate) world: Option<WorldName>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum WorldName {
+    Sprites,
+}
+
+/// The images of the world's known classes.
+const SPRITE_IMAGES: &str = "world:sprites#train";
+/// Most tokens of a caption there.
+const SPRITE_MOST_TOKENS: &str = "48";
+/// Least score of a box there, whose network is less sure of what it finds than large ones.
+const SPRITE_BOX_THRESHOLD: &str = "0.12";
+/// Steps from noise to image there, and how far to go beyond what an empty prompt gives.
+const SPRITE_STEPS: &str = "20";
+const SPRITE_GUIDANCE: &str = "3";
+/// Images drawn at the same time there: they are small.
+const SPRITE_AT_ONCE: &str = "8";
+
 /// Which images a stage reads, and where it keeps what it says of them.
 #[derive(Debug, Args)]
 pub(crate) struct Lines {
     /// Images, such as folder:PATH; `knownset datasets` lists the forms
-    #[arg(long, value_name = "REF")]
+    #[arg(
+        long,
+        value_name = "REF",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_IMAGES)
+    )]
     pub(crate) data: String,
     /// File to write, a JSON object a line, in the order of the images; finished lines are kept when the run is stopped,
     /// and the same command goes on behind them
@@ -61,14 +94,22 @@ pub(crate) struct Captions {
     #[arg(long, value_name = "NAME", default_value = "blip2")]
     pub(crate) captioner: CaptionerName,
     /// Its checkpoint folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_CAPTIONER)
+    )]
     pub(crate) weights: PathBuf,
     /// What every caption begins with; it is not written
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) prompt: String,
-    /// Most tokens of a caption
-    #[arg(long, value_name = "N", default_value_t = knownset_nn::blip2::MOST_TOKENS, value_parser = at_least_one)]
+    /// Most tokens of a caption [for --world sprites: 48]
+    #[arg(long, value_name = "N", default_value_t = knownset_nn::blip2::MOST_TOKENS, default_value_if("world", "sprites", SPRITE_MOST_TOKENS), value_parser = at_least_one)]
     pub(crate) max_tokens: usize,
+    #[command(flatten)]
+    pub(crate) bundled: Bundled,
     #[command(flatten)]
     pub(crate) lines: Lines,
 }
@@ -84,7 +125,13 @@ pub(crate) struct Boxes {
     #[arg(long, value_name = "NAME", default_value = "grounding-dino")]
     pub(crate) grounding: GroundingName,
     /// Its checkpoint folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_DETECTOR)
+    )]
     pub(crate) weights: PathBuf,
     /// What to look for, each phrase with a full stop: "a cat . a dog ." [default: the image's own class]
     #[arg(long, value_name = "TEXT")]
@@ -92,14 +139,21 @@ pub(crate) struct Boxes {
     #[command(flatten)]
     pub(crate) thresholds: BoxThresholds,
     #[command(flatten)]
+    pub(crate) bundled: Bundled,
+    #[command(flatten)]
     pub(crate) lines: Lines,
 }
 
 /// Which boxes and words count.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct BoxThresholds {
-    /// A box is kept if its score is above this
-    #[arg(long, value_name = "SCORE", default_value_t = 0.3)]
+    /// A box is kept if its score is above this [for --world sprites: 0.12]
+    #[arg(
+        long,
+        value_name = "SCORE",
+        default_value_t = 0.3,
+        default_value_if("world", "sprites", SPRITE_BOX_THRESHOLD)
+    )]
     pub(crate) box_threshold: f32,
     /// A word belongs to a box's phrase if its probability is above this
     #[arg(long, value_name = "SHARE", default_value_t = 0.25)]
@@ -109,6 +163,17 @@ pub(crate) struct BoxThresholds {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum GroundingName {
     GroundingDino,
+}
+
+/// Where a pipeline computes, and in what.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Where {
+    /// Where the pipeline is: cpu, or vulkan, metal, wgpu, cuda, if the program was built with that feature
+    #[arg(long, value_name = "DEVICE", default_value_t = Compute::default())]
+    pub(crate) device: Compute,
+    /// What the pipeline computes in: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +196,8 @@ pub(crate) struct Image {
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]
     pub(crate) scheduler: SchedulerName,
+    #[command(flatten)]
+    pub(crate) on: Where,
     /// File to write (.npz): `latents`, and `images` [n, H, W, 3] in 0 to 1
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
@@ -156,11 +223,25 @@ impl SchedulerName {
 
 #[derive(Debug, Args)]
 pub(crate) struct Samples {
+    #[command(flatten)]
+    pub(crate) bundled: Bundled,
     /// Pipeline folder as diffusers lays it out, its text encoder included
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_DIFFUSION)
+    )]
     pub(crate) weights: PathBuf,
     /// Images whose classes are drawn, such as folder:PATH; nothing else of them is looked at
-    #[arg(long, value_name = "REF")]
+    #[arg(
+        long,
+        value_name = "REF",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_IMAGES)
+    )]
     pub(crate) data: String,
     /// Images of every class
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
@@ -168,8 +249,8 @@ pub(crate) struct Samples {
     /// What they are drawn from; {class} is the class's name as words
     #[arg(long, value_name = "TEXT", default_value = "a photo of a {class}")]
     pub(crate) template: String,
-    /// Steps from noise to image
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = at_least_one)]
+    /// Steps from noise to image [for --world sprites: 20]
+    #[arg(long, value_name = "N", default_value_t = 25, default_value_if("world", "sprites", SPRITE_STEPS), value_parser = at_least_one)]
     pub(crate) steps: usize,
     /// How far to go beyond what an empty prompt gives; 1 is the prompt alone
     #[arg(long, value_name = "FACTOR", default_value_t = 3.0)]
@@ -177,9 +258,14 @@ pub(crate) struct Samples {
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]
     pub(crate) scheduler: SchedulerName,
+    /// Images drawn at the same time, each with memory of its own; results do not depend on it [for --world sprites: 8]
+    #[arg(long, value_name = "N", default_value_t = 1, default_value_if("world", "sprites", SPRITE_AT_ONCE), value_parser = at_least_one)]
+    pub(crate) at_once: usize,
     /// Seed of the noise; every image has its own, whatever else is drawn
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) on: Where,
     /// Only the I-th of N shares of the images
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<(usize, usize)>,

@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::util::{Ran, image_folder, run, text};
+use crate::util::{Ran, image_folder, lines, run, text};
 
 const AUTOENCODER: &str = "autoencoder:side=16:levels=[16,16]:latents=2:groups=4";
 const DIFFUSION: &str = "diffusion:side=16:levels=[16,16]:heads=2:groups=4";
@@ -23,10 +21,6 @@ fn pipeline(folder: &Path, images: &str) -> PathBuf {
     let said = train(folder, DIFFUSION, "world:sprites#noise", &out, &more).json();
     assert!(said["scale"].as_f64().unwrap() > 0.0 && said["epochs"][0]["loss"].as_f64().unwrap() > 0.0, "{said}");
     out
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    fs_err::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -53,7 +47,7 @@ fn images_of_classes_are_drawn_resumed_and_learned_from() {
     assert!(expected.windows(2).all(|pair| pair[0] != pair[1]), "every image has noise of its own");
 
     // As a run leaves it that is killed in the middle of a line.
-    assert_eq!(draw(&parts, &["--threads", "1"]).code, 0);
+    assert_eq!(draw(&parts, &["--threads", "3", "--at-once", "5"]).code, 0);
     let path = parts.join("manifest.jsonl");
     let bytes = fs_err::read(&path).unwrap();
     fs_err::write(&path, &bytes[..bytes.len() / 2]).unwrap();

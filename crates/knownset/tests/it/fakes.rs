@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use image::RgbImage;
+use knownset_core::numpy::read_array;
 use knownset_core::{Tensor, TensorFile};
 use knownset_nn::diffusion::{Method, Pipeline};
 use knownset_train::synthesis::{Diffusion, Generator, Wanted, spliced};
@@ -23,8 +24,8 @@ fn furthest(a: &RgbImage, b: &RgbImage) -> u8 {
 #[test]
 fn a_caption_that_does_not_move_is_drawn_from_its_own_state() {
     let workshop = Workshop::new();
-    let still = ["--moves", "1", "--move-first", "0", "--percent", "100", "--guidance", "30", "--seed", "9", "--json"];
-    let said = workshop.outliers("still", &still).json();
+    let still = ["--moves", "1", "--move-first", "0", "--percent", "100", "--guidance", "30", "--seed", "9"];
+    let said = workshop.outliers("still", &[&still[..], &["--keep-contexts", "--json"]].concat()).json();
     assert_eq!((&said["n"], &said["rejected"]), (&json!(12), &json!({})));
     let fakes = TensorFile::read(&workshop.path("still/fakes.npz")).unwrap().tensors;
     let features = TensorFile::read(&workshop.path("still/features.npz")).unwrap().tensors;
@@ -39,6 +40,10 @@ fn a_caption_that_does_not_move_is_drawn_from_its_own_state() {
         tokenizer.encode(texts[text]).unwrap().end
     };
     let condition = spliced(rows(1).view(), end(1), rows(0).row(end(0)));
+    let Tensor::F32(kept) = read_array(&workshop.path("still/contexts.npy")).unwrap() else { unreachable!() };
+    assert_eq!(kept.shape(), [12, condition.nrows(), condition.ncols()]);
+    let apart = &kept.index_axis(ndarray::Axis(0), 11) - &condition.clone().into_dyn();
+    assert!(apart.iter().all(|apart| apart.abs() < 1e-3), "fake tokens are kept as they are drawn from");
     let generator = Diffusion {
         pipeline: &pipeline,
         unconditional: rows(2),
@@ -49,7 +54,7 @@ fn a_caption_that_does_not_move_is_drawn_from_its_own_state() {
     };
     let draw = |condition| {
         let wanted = Wanted { condition, seed: 9, stream: 11 << 16 };
-        let drawn = generator.draw(&[wanted], &mut || ControlFlow::Continue(())).unwrap().remove(0);
+        let drawn = generator.draw(&[wanted], &mut || ControlFlow::Continue(())).unwrap().remove(0).unwrap();
         let (height, width, _) = drawn.dim();
         let bytes = drawn.iter().map(|value| (value * 255.0).round() as u8).collect();
         RgbImage::from_raw(width as u32, height as u32, bytes).unwrap()
@@ -79,6 +84,11 @@ fn outliers_go_on_where_they_stopped_and_shares_are_the_whole() {
     }
     let page = String::from_utf8(whole["contact.html"].clone()).unwrap();
     assert_eq!(page.matches("<figure").count(), 12, "eight images and the four that they come from");
+    let scores = |entries: &[Value]| -> f64 {
+        entries.iter().map(|entry| entry["clip_score"].as_f64().unwrap()).sum::<f64>() / entries.len() as f64
+    };
+    let told = said["clip_score"]["drawn"].as_f64().unwrap();
+    assert!((told - scores(&entries)).abs() < 1e-12 && said["clip_score"]["kept"] == said["clip_score"]["drawn"]);
 
     // As a run leaves it that is killed: a line cut short, and no page.
     let parts = workshop.path("parts");
@@ -87,7 +97,7 @@ fn outliers_go_on_where_they_stopped_and_shares_are_the_whole() {
     let manifest = &whole["manifest.jsonl"];
     fs_err::write(parts.join("manifest.jsonl"), &manifest[..manifest.len() * 2 / 3]).unwrap();
     fs_err::remove_file(parts.join(entries[7]["path"].as_str().unwrap())).unwrap();
-    assert_eq!(workshop.outliers("parts", &["--size", "12", "-j", "1"]).code, 0);
+    assert_eq!(workshop.outliers("parts", &["--size", "12", "--at-once", "5", "-j", "3"]).code, 0);
     assert!(workshop.files("parts") == whole);
     // And one that got no further than the text features.
     for name in ["edges.jsonl", "fakes.npz", "manifest.jsonl"] {

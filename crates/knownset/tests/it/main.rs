@@ -7,6 +7,7 @@ mod fakes;
 mod features;
 mod images;
 mod lists;
+mod miniatures;
 mod parts;
 mod probe;
 mod prompts;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::util::{Ran, image_folder, run, text};
+use crate::util::{Ran, image_folder, lines, run, text};
 
 /// A folder with the layout of a network.
 fn design(folder: &Path, name: &str, config: &Value, preprocessor: &Value) -> PathBuf {
@@ -18,10 +18,6 @@ fn design(folder: &Path, name: &str, config: &Value, preprocessor: &Value) -> Pa
 fn train(folder: &Path, recipe: &str, design: &Path, out: &Path, more: &[&str]) -> Ran {
     let args = ["train", "--recipe", recipe, "--towers", text(design), "--out", text(out), "--json", "--epochs", "1"];
     run(folder, &[&args[..], more].concat())
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    fs_err::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]

@@ -21,12 +21,7 @@ fn pressed(folder: &Path, arguments: &[String], there: impl Fn() -> bool) -> Ran
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of(child.wait_with_output().unwrap())
 }
 
 /// Runs the binary where no file can be larger than so many blocks of 512 bytes: to the program, a full disk.
@@ -36,15 +31,11 @@ fn cramped(folder: &Path, blocks: u32, arguments: &[String]) -> Ran {
     let mut shell = Command::new("sh");
     shell.args(["-c", &script, "sh"]).arg(binary.get_program()).args(arguments);
     shell.env("KNOWNSET_CACHE", folder.join("cache"));
-    let output = shell.output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of(shell.output().unwrap())
 }
 
-fn lines(path: &Path) -> usize {
+/// Lines that are there by now.
+fn written(path: &Path) -> usize {
     fs_err::read_to_string(path).map_or(0, |text| text.lines().count())
 }
 
@@ -57,13 +48,13 @@ fn captions(workshop: &Workshop, out: &str) -> Vec<String> {
 #[test]
 fn outliers_that_were_interrupted_go_on() {
     let workshop = Workshop::new();
-    let long = ["--steps", "400"];
+    let long = ["--steps", "150"];
     assert_eq!(workshop.outliers("whole", &long).code, 0);
     let manifest = workshop.path("parts/manifest.jsonl");
     let arguments = workshop.outliers_arguments("parts", &long);
-    let ran = pressed(workshop.folder.path(), &arguments, || lines(&manifest) > 0);
+    let ran = pressed(workshop.folder.path(), &arguments, || written(&manifest) > 0);
     ran.refused(&["stopped", "of 8 outliers", "run the same command again to go on"]);
-    let done = lines(&manifest);
+    let done = written(&manifest);
     assert!((1..8).contains(&done), "{done}");
     assert_eq!(workshop.outliers("parts", &long).code, 0);
     assert!(workshop.files("parts") == workshop.files("whole"));
@@ -84,6 +75,8 @@ fn outliers_on_a_full_disk_say_which_file_and_go_on() {
     for name in ["features.npz", "edges.jsonl", "fakes.npz", "made.json"] {
         fs_err::copy(workshop.path("whole").join(name), parts.join(name)).unwrap();
     }
+    let largest = whole.iter().filter(|(name, _)| name.ends_with(".png")).map(|(_, bytes)| bytes.len()).max();
+    assert!(largest < Some(1024), "there is place for a picture: {largest:?}");
     cramped(workshop.folder.path(), 2, &arguments).refused(&["cannot write", "manifest.jsonl"]);
     let kept = fs_err::read(parts.join("manifest.jsonl")).unwrap();
     assert!(!kept.is_empty() && whole["manifest.jsonl"].starts_with(&kept), "what was written is whole");

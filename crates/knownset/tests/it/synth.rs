@@ -74,6 +74,8 @@ fn captions_go_on_behind_the_last_whole_line() {
     assert_eq!(said.len(), 12);
     assert_eq!((&said[0]["id"], &said[11]["label"]), (&"ant/000.png".into(), &3.into()));
     assert!(said.iter().all(|line| line["caption"].is_string() && line["tokens"].as_array().unwrap().len() <= 5));
+    let page = fs_err::read_to_string(folder.path().join("whole.jsonl.html")).unwrap();
+    assert_eq!(page.matches("<figure").count(), 12);
     let distinct: std::collections::BTreeSet<String> = said.iter().map(|line| line["tokens"].to_string()).collect();
     assert!(distinct.len() > 1, "every image has the same caption");
 
@@ -98,7 +100,9 @@ fn captions_go_on_behind_the_last_whole_line() {
     fs_err::write(images.join("bee/001.png"), b"no image").unwrap();
     let ran = run_on(&folder.path().join("odd.jsonl"), &["--json"]);
     assert_eq!(ran.json()["unreadable"].as_array().unwrap().len(), 1);
-    assert_eq!(ran.json()["n"], 11);
+    assert_eq!((&ran.json()["n"], &ran.json()["left_out"]), (&11.into(), &1.into()));
+    let again = run_on(&folder.path().join("odd.jsonl"), &["--json"]).json();
+    assert_eq!((&again["n"], &again["left_out"]), (&11.into(), &1.into()), "a run that goes on knows of it too");
     run_on(&folder.path().join("strict.jsonl"), &["--strict"]).refused(&["bee/001.png"]);
 }
 
@@ -121,6 +125,8 @@ fn boxes_lie_about_where_the_image_is() {
     assert!(dogs[3] == own[3] && dogs[0] != own[0], "the image's own class is the usual prompt");
     fs_err::remove_file(&out).unwrap();
     assert_eq!(boxes(&["--prompt", "a cat .", "--box-threshold", "0", "--json"]).json()["n"], 4);
+    let page = fs_err::read_to_string(folder.path().join("boxes.jsonl.html")).unwrap();
+    assert_eq!(page.matches("<figure").count(), 4);
     for line in lines(&out) {
         let list = |key: &str| line[key].as_array().unwrap().clone();
         let (found, scores) = (list("boxes"), list("scores"));

@@ -1,7 +1,7 @@
 //! Running the binary, and small things for it to run on.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use image::{Rgb, RgbImage};
 use knownset_core::{Features, Head, write_features};
@@ -18,6 +18,14 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// The run succeeded; its JSON document.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
@@ -45,12 +53,7 @@ pub(crate) fn command(folder: &Path) -> Command {
 
 /// Runs the binary.
 pub(crate) fn run(folder: &Path, args: &[&str]) -> Ran {
-    let output = command(folder).args(args).output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::of(command(folder).args(args).output().unwrap())
 }
 
 /// A path as text.

@@ -4,20 +4,32 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use knownset_nn::{Compute, Precision};
+use knownset_nn::clip::SPRITE_CLIP;
+use knownset_nn::{SPRITE_CAPTIONER, SPRITE_DETECTOR, SPRITE_DIFFUSION};
 use knownset_train::synthesis::{Nearness, Outward};
 use serde::Serialize;
 
-use super::{BoxThresholds, SchedulerName};
+use super::{
+    BoxThresholds, Bundled, SPRITE_AT_ONCE, SPRITE_GUIDANCE, SPRITE_IMAGES, SPRITE_MOST_TOKENS, SPRITE_STEPS,
+    SchedulerName, Where,
+};
 use crate::cli::{Keeping, at_least_one, shard};
 
 #[derive(Debug, Args)]
 pub(crate) struct Outliers {
+    #[command(flatten)]
+    pub(crate) bundled: Bundled,
     /// Captions of training images, as `synth captions` writes them
     #[arg(long, value_name = "FILE")]
     pub(crate) captions: PathBuf,
     /// The images that the captions are of, such as folder:PATH
-    #[arg(long, value_name = "REF")]
+    #[arg(
+        long,
+        value_name = "REF",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_IMAGES)
+    )]
     pub(crate) data: String,
     /// Folder for the images, below images/, manifest.jsonl, contact.html, and what lies between: features.npz,
     /// edges.jsonl, fakes.npz; a run that was stopped goes on where it was
@@ -36,10 +48,22 @@ pub(crate) struct Outliers {
 pub(crate) struct Drawing {
     /// The CLIP whose text tower reads captions: a checkpoint's folder, or hf:ORGANISATION/NAME; its text tower is to be
     /// the pipeline's text encoder
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_CLIP)
+    )]
     pub(crate) clip: PathBuf,
     /// What draws: a pipeline folder as diffusers lays it out
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_DIFFUSION)
+    )]
     pub(crate) weights: PathBuf,
     /// What is said of an image
     #[arg(long, value_name = "TEXT", default_value = "This is a photo of {class} and {caption}", value_parser = template)]
@@ -55,15 +79,18 @@ pub(crate) struct Drawing {
     /// The prompt around the moved feature
     #[arg(long, value_name = "TEXT", default_value = knownset_train::GENERIC)]
     pub(crate) prompt: String,
-    /// Steps from noise to image
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
+    /// Steps from noise to image [for --world sprites: 20]
+    #[arg(long, value_name = "N", default_value_t = 50, default_value_if("world", "sprites", SPRITE_STEPS), value_parser = at_least_one)]
     pub(crate) steps: usize,
-    /// How far to go beyond what an empty prompt gives; 1 is the context alone
-    #[arg(long, value_name = "FACTOR", default_value_t = 7.5)]
+    /// How far to go beyond what an empty prompt gives; 1 is the context alone [for --world sprites: 3]
+    #[arg(long, value_name = "FACTOR", default_value_t = 7.5, default_value_if("world", "sprites", SPRITE_GUIDANCE))]
     pub(crate) guidance: f64,
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]
     pub(crate) scheduler: SchedulerName,
+    /// Images drawn at the same time, each with memory of its own; results do not depend on it [for --world sprites: 8]
+    #[arg(long, value_name = "N", default_value_t = 1, default_value_if("world", "sprites", SPRITE_AT_ONCE), value_parser = at_least_one)]
+    pub(crate) at_once: usize,
     /// Seed of the noise that images come from
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -73,12 +100,11 @@ pub(crate) struct Drawing {
     /// Keep only images whose cosine with their class's name, by the CLIP, is in this range; either end may be left out
     #[arg(long, value_name = "LOW..HIGH", allow_hyphen_values = true)]
     pub(crate) clip_score: Option<Band>,
-    /// Where the pipeline is: cpu, or vulkan, metal, wgpu, cuda, if the program was built with that feature
-    #[arg(long, value_name = "DEVICE", default_value_t = Compute::default())]
-    pub(crate) device: Compute,
-    /// What the pipeline computes in: f32, f16 or bf16
-    #[arg(long, value_name = "TYPE", default_value_t = Precision::F32)]
-    pub(crate) precision: Precision,
+    /// Keep the fake tokens too, in contexts.npy [images, T, c]: what `synth image --context` draws from
+    #[arg(long)]
+    pub(crate) keep_contexts: bool,
+    #[command(flatten)]
+    pub(crate) on: Where,
     #[command(flatten)]
     pub(crate) keeping: Keeping,
 }
@@ -122,14 +148,22 @@ impl Moves {
 
 #[derive(Debug, Args)]
 pub(crate) struct Backgrounds {
+    #[command(flatten)]
+    pub(crate) bundled: Bundled,
     /// The images, such as folder:PATH
-    #[arg(long, value_name = "REF")]
+    #[arg(
+        long,
+        value_name = "REF",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_IMAGES)
+    )]
     pub(crate) data: String,
     /// Where the known object is, as `synth boxes` writes it
-    #[arg(long, value_name = "FILE", required_unless_present = "grounding_weights")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["grounding_weights", "world"])]
     pub(crate) boxes: Option<PathBuf>,
     /// A detector's checkpoint folder, to look for each image's own class
-    #[arg(long, value_name = "DIR", conflicts_with = "boxes")]
+    #[arg(long, value_name = "DIR", conflicts_with = "boxes", default_value_if("world", "sprites", SPRITE_DETECTOR))]
     pub(crate) grounding_weights: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) thresholds: BoxThresholds,
@@ -154,21 +188,41 @@ pub(crate) struct Backgrounds {
 
 #[derive(Debug, Args)]
 pub(crate) struct All {
+    #[command(flatten)]
+    pub(crate) bundled: Bundled,
     /// Training images, such as folder:PATH
-    #[arg(long, value_name = "REF")]
+    #[arg(
+        long,
+        value_name = "REF",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_IMAGES)
+    )]
     pub(crate) data: String,
     /// The captioner's checkpoint folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_CAPTIONER)
+    )]
     pub(crate) captioner_weights: PathBuf,
     /// The detector's checkpoint folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_DETECTOR)
+    )]
     pub(crate) grounding_weights: PathBuf,
     /// Folder for captions.jsonl, outliers/ and backgrounds/; for `train`, folder:DIR is all fakes, folder:DIR/outliers and
     /// folder:DIR/backgrounds are one kind. A run that was stopped goes on where it was
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Most tokens of a caption
-    #[arg(long, value_name = "N", default_value_t = knownset_nn::blip2::MOST_TOKENS, value_parser = at_least_one)]
+    /// Most tokens of a caption [for --world sprites: 48]
+    #[arg(long, value_name = "N", default_value_t = knownset_nn::blip2::MOST_TOKENS, default_value_if("world", "sprites", SPRITE_MOST_TOKENS), value_parser = at_least_one)]
     pub(crate) max_tokens: usize,
     /// Images per network call; results do not depend on it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]

@@ -62,10 +62,14 @@ fn one(
     let folder = args.out.join(name).join(format!("seed-{seed}"));
     let typed = plan.arguments(name, seed, &folder)?;
     let [record, outcome] = ["judged.json", "results.json"].map(|name| folder.join(name));
-    let asked = asked(plan, &typed, name, args.stream.stream())?;
-    if fs_err::read_to_string(&record).is_ok_and(|judged| judged == asked) {
+    let asked = asked(plan, &typed, name, detectors, args.stream.stream())?;
+    if fs_err::read_to_string(&record).is_ok_and(|judged| judged == asked) && outcome.is_file() {
         let text = fs_err::read_to_string(&outcome)?;
         return serde_json::from_str(&text).with_context(|| format!("{} is damaged", outcome.display()));
+    }
+    // No record of other results may stand beside what is written now.
+    if record.exists() {
+        fs_err::remove_file(&record)?;
     }
     let trained = train::classifier(&typed, &Chosen::parse(&typed.recipe)?, printer)?;
     let network = images::network(trained.backbone.name, Some(&trained.trained.weights), printer)?;
@@ -84,7 +88,7 @@ fn one(
 }
 
 /// Everything that decides a run's results: where a folder has been judged by it, it is not judged again.
-fn asked(plan: &Plan, typed: &Train, name: &str, stream: Stream) -> anyhow::Result<String> {
+fn asked(plan: &Plan, typed: &Train, name: &str, detectors: &[Detector], stream: Stream) -> anyhow::Result<String> {
     let judged = [Some(&plan.fit), plan.val.as_ref(), Some(&plan.id)].into_iter().flatten();
     let judged = judged.chain(plan.sets().map(|(_, reference)| reference));
     let trained = [Some(&typed.data), typed.val.as_ref(), typed.synthetic.as_ref()].into_iter().flatten();
@@ -93,7 +97,8 @@ fn asked(plan: &Plan, typed: &Train, name: &str, stream: Stream) -> anyhow::Resu
         images.insert(reference, Images::open(reference, false)?.fingerprint());
     }
     let asked = json!({
-        "version": env!("CARGO_PKG_VERSION"), "images": images, "seed": typed.descent.seed, "detectors": plan.detectors,
+        "version": env!("CARGO_PKG_VERSION"), "images": images, "seed": typed.descent.seed,
+        "detectors": detectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "train": plan.train, "run": plan.runs.get(name), "fit": plan.fit, "val": plan.val, "id": plan.id, "ood": plan.ood,
         "stream": format!("{stream:?}"),
     });

@@ -7,8 +7,6 @@ use crate::cli::{All, Backgrounds, CaptionerName, Captions, Lines, Outliers};
 use crate::commands::Status;
 use crate::printer::Printer;
 
-/// The four networks are folders that the arguments name. Networks that ship with the program for a world of its own
-/// would be found here, as folders of the same layouts.
 pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
     let lines = args.out.join("captions.jsonl");
     let written = captions::write(
@@ -17,6 +15,7 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
             weights: args.captioner_weights.clone(),
             prompt: String::new(),
             max_tokens: args.max_tokens,
+            bundled: args.bundled,
             lines: Lines {
                 data: args.data.clone(),
                 out: lines.clone(),
@@ -30,6 +29,7 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
     printer.note(written.to_string());
     let outliers = outliers::make(
         &Outliers {
+            bundled: args.bundled,
             captions: lines,
             data: args.data.clone(),
             out: args.out.join("outliers"),
@@ -41,6 +41,7 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
     printer.note(outliers.to_string());
     let backgrounds = backgrounds::make(
         &Backgrounds {
+            bundled: args.bundled,
             data: args.data.clone(),
             boxes: None,
             grounding_weights: Some(args.grounding_weights.clone()),

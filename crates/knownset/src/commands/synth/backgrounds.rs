@@ -51,7 +51,11 @@ pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summa
         }
         (None, None) => anyhow::bail!("there are neither --boxes nor --grounding-weights"),
     };
-    let all = boxed(&path, &images, printer)?;
+    let all = boxed(&path, &images)?;
+    let looked_at = if args.boxes.is_some() { images.len() } else { share(images.len(), args.shard).len() };
+    if all.len() < looked_at {
+        printer.note(format!("note: {} has nothing to say of {} images", path.display(), looked_at - all.len()));
+    }
     let range = share(all.len(), shard);
     let settings = json!({
         "stage": "backgrounds", "images": images.fingerprint(), "boxes": digest(&path)?, "size": args.size,
@@ -85,6 +89,7 @@ fn looked_for(args: &Backgrounds, weights: &Path, out: &Path) -> Boxes {
         weights: weights.to_owned(),
         prompt: None,
         thresholds: args.thresholds,
+        bundled: args.bundled,
         lines: Lines {
             data: args.data.clone(),
             out: out.to_owned(),
@@ -96,7 +101,7 @@ fn looked_for(args: &Backgrounds, weights: &Path, out: &Path) -> Boxes {
 }
 
 /// The boxes of a file, in its order.
-fn boxed(path: &Path, images: &Images, printer: Printer) -> anyhow::Result<Vec<Boxed>> {
+fn boxed(path: &Path, images: &Images) -> anyhow::Result<Vec<Boxed>> {
     let rows = images.by_id();
     let mut next = 0;
     let mut all = Vec::new();
@@ -106,9 +111,6 @@ fn boxed(path: &Path, images: &Images, printer: Printer) -> anyhow::Result<Vec<B
         anyhow::ensure!(row >= next, "{}: {id} stands behind an image that comes later", place());
         next = row + 1;
         all.push(Boxed { row, boxes });
-    }
-    if all.len() < images.len() {
-        printer.note(format!("note: {} has nothing to say of {} images", path.display(), images.len() - all.len()));
     }
     Ok(all)
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::lines::{self, Answer, Written};
+use crate::checkpoints;
 use crate::cli::{BoxThresholds, Boxes, GroundingName};
 use crate::commands::Status;
 use crate::images::Images;
@@ -31,8 +32,7 @@ pub(super) fn run(args: &Boxes, printer: Printer) -> anyhow::Result<Status> {
 
 pub(super) fn write(args: &Boxes, printer: Printer) -> anyhow::Result<Written> {
     let GroundingName::GroundingDino = args.grounding;
-    let folder = args.weights.display();
-    let network = Grounding::load(&args.weights).with_context(|| format!("cannot load the detector in {folder}"))?;
+    let network = checkpoints::open("detector", &args.weights, Grounding::load)?;
     let BoxThresholds { box_threshold, text_threshold } = args.thresholds;
     let thresholds = Thresholds { score: box_threshold, text: text_threshold };
     let settings = json!({

@@ -3,7 +3,6 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::Ordering;
 
-use anyhow::Context;
 use knownset_nn::blip2::{Captioner, Request};
 use knownset_nn::extract::InputSource;
 use knownset_nn::generate::Decoding;
@@ -13,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::lines::{self, Answer, Written};
+use crate::checkpoints;
 use crate::cli::{CaptionerName, Captions};
 use crate::commands::Status;
 use crate::images::{Images, Inputs, STOP};
@@ -30,8 +30,7 @@ pub(super) fn run(args: &Captions, printer: Printer) -> anyhow::Result<Status> {
 
 pub(super) fn write(args: &Captions, printer: Printer) -> anyhow::Result<Written> {
     let CaptionerName::Blip2 = args.captioner;
-    let folder = args.weights.display();
-    let captioner = Captioner::load(&args.weights).with_context(|| format!("cannot load the captioner in {folder}"))?;
+    let captioner = checkpoints::open("captioner", &args.weights, Captioner::load)?;
     let settings = json!({
         "stage": "captions", "captioner": "blip2", "weights": captioner.weights_sha256(), "prompt": args.prompt,
         "max_tokens": args.max_tokens,

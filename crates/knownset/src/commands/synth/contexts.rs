@@ -44,6 +44,11 @@ impl<'a> Contexts<'a> {
         self.conditions.empty().to_owned()
     }
 
+    /// `[T, c]`.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        self.conditions.shape()
+    }
+
     /// The context `[T, c]` that leads to a feature.
     pub(super) fn of(&self, feature: ArrayView1<'_, f32>) -> Array2<f32> {
         let state = self.projection.states(feature.insert_axis(Axis(0)));

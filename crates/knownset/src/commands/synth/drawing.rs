@@ -6,11 +6,20 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use image::RgbImage;
-use knownset_nn::diffusion::{Pipeline, SampleError};
+use knownset_nn::diffusion::Pipeline;
 use knownset_train::synthesis::{Generator, Wanted};
 
 use super::files;
+use crate::checkpoints;
+use crate::cli::Where;
 use crate::images::STOP;
+
+/// Opens the pipeline of that name where it is to run.
+pub(super) fn pipeline(named: &Path, on: Where) -> anyhow::Result<Pipeline> {
+    let device = on.device.device()?;
+    let precision = on.precision.on(&device)?;
+    checkpoints::open("pipeline", named, |folder| Pipeline::open_on(folder, &device, precision))
+}
 
 /// The side of a pipeline's latents.
 pub(super) fn side(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<usize> {
@@ -21,17 +30,11 @@ pub(super) fn side(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<usize> 
 }
 
 /// An image; nothing where the network's numbers overflowed.
-pub(super) fn draw<G>(generator: &G, wanted: Wanted<G::Condition>) -> anyhow::Result<Option<RgbImage>>
-where
-    G: Generator<Error = SampleError>,
-{
+pub(super) fn draw<G: Generator>(generator: &G, wanted: Wanted<G::Condition>) -> anyhow::Result<Option<RgbImage>> {
     let mut watch = || if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    match generator.draw(&[wanted], &mut watch) {
-        Ok(drawn) => {
-            let drawn = drawn.first().context("stopped; run the same command again to go on")?;
-            Ok(Some(files::picture(drawn).context("an image of other colours than red, green and blue")?))
-        }
-        Err(SampleError::NotFinite { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+    let mut drawn = generator.draw(&[wanted], &mut watch)?;
+    match drawn.pop().context("stopped; run the same command again to go on")? {
+        Some(drawn) => Ok(Some(files::picture(&drawn).context("an image of other colours than red, green and blue")?)),
+        None => Ok(None),
     }
 }

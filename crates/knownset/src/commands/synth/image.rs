@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use anyhow::Context;
 use knownset_core::numpy::read_array;
 use knownset_core::{Tensor, TensorFile};
-use knownset_nn::diffusion::{Pipeline, Request};
+use knownset_nn::diffusion::Request;
 use ndarray::{Array, Dimension};
 use serde_json::json;
 
+use super::drawing::pipeline;
 use crate::cli::Image;
 use crate::commands::Status;
 use crate::images::STOP;
@@ -19,9 +20,9 @@ use crate::printer::Printer;
 pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     let context = numbers::<ndarray::Ix3>(&args.context, "[n, T, c]")?;
     let noise = numbers::<ndarray::Ix4>(&args.latents, "[n, channels, h, w]")?;
-    let folder = args.weights.display();
-    let pipeline = Pipeline::open(&args.weights).with_context(|| format!("cannot load the pipeline in {folder}"))?;
-    let unconditional = pipeline.encode(&[""]).with_context(|| format!("the pipeline in {folder}"))?;
+    let pipeline = pipeline(&args.weights, args.on)?;
+    let unconditional =
+        pipeline.encode(&[""]).with_context(|| format!("the pipeline in {}", args.weights.display()))?;
     let method = args.scheduler.method();
     let request = Request {
         context: context.view(),

@@ -9,6 +9,8 @@ use fs_err::{File, OpenOptions};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::printer::Progress;
+
 pub(super) struct Journal {
     file: File,
     path: PathBuf,
@@ -57,5 +59,21 @@ impl Journal {
         written.with_context(|| format!("cannot write {}", self.path.display()))?;
         self.lines += lines.len();
         Ok(())
+    }
+
+    /// Writes lines about the next rows, a line for each, as far as there are any before the first error; then tells
+    /// that.
+    pub(super) fn write_finished<T: Serialize>(
+        &mut self,
+        lines: Vec<anyhow::Result<T>>,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        let mut failed = None;
+        let finished = lines.into_iter().map_while(|line| line.map_err(|error| failed = Some(error)).ok());
+        let finished: Vec<T> = finished.collect();
+        self.write(&finished)?;
+        self.next += finished.len();
+        progress.advance(finished.len());
+        failed.map_or(Ok(()), Err)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::contact;
 use super::journal::Journal;
 use super::record::{claim, share};
 use crate::cli::Lines;
@@ -38,8 +39,12 @@ pub(super) struct Written {
     out: String,
     /// Lines in the file.
     n: usize,
-    /// Images of this run that could not be read.
+    /// Images without a line, since they could not be read.
+    left_out: usize,
+    /// Why, of those that this run looked at.
     unreadable: Vec<String>,
+    /// A page to look at.
+    contact: String,
 }
 
 impl Written {
@@ -51,7 +56,11 @@ impl Written {
 
 impl std::fmt::Display for Written {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} lines", self.out, self.n)
+        write!(f, "{}: {} lines", self.out, self.n)?;
+        if self.left_out > 0 {
+            write!(f, ", {} images left out", self.left_out)?;
+        }
+        write!(f, "; {}", self.contact)
     }
 }
 
@@ -83,12 +92,14 @@ pub(super) fn write<T: Serialize>(
     let mut unreadable = Vec::new();
     for start in (journal.next..range.end).step_by(args.batch_size) {
         let rows = start..(start + args.batch_size).min(range.end);
-        if STOP.load(Ordering::Relaxed) {
+        let answers = if STOP.load(Ordering::Relaxed) { None } else { Some(answers(&images, rows.clone())) };
+        // A batch that was stopped has an error of its own.
+        let Some(answers) = answers.filter(|answers| answers.is_ok() || !STOP.load(Ordering::Relaxed)) else {
             let done = start - range.start;
             anyhow::bail!("stopped after {done} of {}; run the same command again to go on", range.len());
-        }
+        };
         let mut lines = Vec::new();
-        for (row, answer) in rows.clone().zip(answers(&images, rows.clone())?) {
+        for (row, answer) in rows.clone().zip(answers?) {
             match answer {
                 Answer::Said(said) => lines.push(Line { id: images.id(row), label: images.label(row), said }),
                 Answer::Unreadable(why) if args.strict => anyhow::bail!(why),
@@ -102,5 +113,7 @@ pub(super) fn write<T: Serialize>(
     if let Some(first) = unreadable.first() {
         printer.note(format!("warning: {} images left out, first {first}", unreadable.len()));
     }
-    Ok(Written { out: args.out.display().to_string(), n: journal.lines, unreadable })
+    let (n, left_out) = (journal.lines, range.len() - journal.lines);
+    let contact = contact::of_lines(&args.out, what, &images)?.display().to_string();
+    Ok(Written { out: args.out.display().to_string(), n, left_out, unreadable, contact })
 }

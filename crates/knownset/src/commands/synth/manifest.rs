@@ -62,7 +62,28 @@ pub(super) struct Summary {
     /// Why others are none, and how many.
     rejected: BTreeMap<String, usize>,
     classes: Vec<ClassSummary>,
+    /// Of images that were drawn; nothing where none was.
+    clip_score: Option<ClipScores>,
     contact: String,
+}
+
+/// Mean cosines of images with their class's name.
+#[derive(Serialize)]
+struct ClipScores {
+    drawn: f64,
+    /// Of those that were not rejected; nothing where all were.
+    kept: Option<f64>,
+}
+
+impl ClipScores {
+    fn of(entries: &[Entry]) -> Option<Self> {
+        let scores = |kept: bool| -> Option<f64> {
+            let chosen = entries.iter().filter(|entry| !kept || entry.rejected.is_none());
+            let scores: Vec<f64> = chosen.filter_map(|entry| entry.drawn.as_ref()?.clip_score).collect();
+            (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
+        };
+        Some(Self { drawn: scores(false)?, kept: scores(true) })
+    }
 }
 
 /// The same of the images that come from one class.
@@ -93,9 +114,11 @@ impl Summary {
             }
         }
         let page = out.join(CONTACT);
-        files::write(&page, contact::page(out, title, &entries, &classes, images)?.as_bytes())?;
+        contact::of_manifest(&page, title, &entries, &classes, images)?;
         let n = classes.iter().map(|class| class.n).sum();
-        Ok(Self { out: out.display().to_string(), n, rejected, classes, contact: page.display().to_string() })
+        let clip_score = ClipScores::of(&entries);
+        let (out, contact) = (out.display().to_string(), page.display().to_string());
+        Ok(Self { out, n, rejected, classes, clip_score, contact })
     }
 
     pub(super) fn print(&self, printer: Printer) -> anyhow::Result<Status> {
@@ -120,6 +143,13 @@ impl std::fmt::Display for Summary {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        write!(f, "{table}\n{}: {} images; {}", self.out, self.n, self.contact)
+        write!(f, "{table}\n{}: {} images; {}", self.out, self.n, self.contact)?;
+        if let Some(ClipScores { drawn, kept }) = &self.clip_score {
+            write!(f, "\nmean CLIP score {drawn:.3}")?;
+            if let Some(kept) = kept.filter(|kept| kept != drawn) {
+                write!(f, ", {kept:.3} of those that were kept")?;
+            }
+        }
+        Ok(())
     }
 }

@@ -5,14 +5,16 @@
 //! told otherwise; every image has noise of its own, whatever is drawn with it; none is left over from batches of four.
 
 use anyhow::Context;
+use knownset_core::numpy::write_rows;
 use knownset_data::words::spoken;
 use knownset_nn::clip::Clip;
 use knownset_nn::diffusion::Pipeline;
 use knownset_train::synthesis::{Diffusion, Wanted};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::contexts::Contexts;
-use super::drawing::{draw, side};
+use super::drawing::{draw, pipeline, side};
 use super::journal::Journal;
 use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
 use super::moved::Moved;
@@ -36,7 +38,7 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
     let classes: Vec<String> = images.class_names().iter().map(|name| spoken(name)).collect();
     let captions = texts::captions(&args.captions, &images, printer)?;
     let clip = towers::open("clip", Some(&drawing.clip), printer)?;
-    let pipeline = pipeline(drawing)?;
+    let pipeline = pipeline(&drawing.weights, drawing.on)?;
     let side = side(&pipeline, &drawing.weights)?;
 
     let settings = settings(args, &classes, &clip, &pipeline)?;
@@ -64,20 +66,24 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
     };
     let scoring = Scoring::new(&clip, &classes)?;
     let range = share(moved.captions.len(), args.shard);
+    let tokens = out.join("contexts.npy");
+    if drawing.keep_contexts && !tokens.is_file() {
+        let rows = range.clone().map(|place| contexts.of(moved.features.row(place)).into_dyn());
+        let written = write_rows(&tokens, range.len(), &contexts.shape(), rows);
+        written.with_context(|| format!("cannot write {}", tokens.display()))?;
+    }
     let mut journal = Journal::open(manifest, range.start, |line, next| {
         let caption = range.contains(&next).then(|| &captions[moved.captions[next]])?;
         (line["id"] == *caption.id && line["step"] == moved.steps[next]).then_some(next)
     })?;
     let progress = printer.progress("outliers", range.len());
     progress.advance(journal.next - range.start);
-    for place in journal.next..range.end {
+    let drawn_at = |place: usize| -> anyhow::Result<Entry> {
         let (caption, step) = (&captions[moved.captions[place]], moved.steps[place]);
         // A stream for each step of each image, whatever else is at the edge.
         let stream = (caption.row as u64) << 16 | step as u64;
         let condition = contexts.of(moved.features.row(place));
-        let picture = draw(&generator, Wanted { condition, seed: drawing.seed, stream })
-            .with_context(|| format!("after {} of {} outliers", place - range.start, range.len()))?;
-        let (path, rejected, clip_score) = match picture {
+        let (path, rejected, clip_score) = match draw(&generator, Wanted { condition, seed: drawing.seed, stream })? {
             None => (None, Some("not-finite"), None),
             Some(picture) => {
                 let score = scoring.score(&picture, caption.label)?;
@@ -90,7 +96,7 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
             }
         };
         let drawn = Drawn { caption: caption.text.clone(), step, seed: drawing.seed, clip_score };
-        let entry = Entry {
+        Ok(Entry {
             path,
             rejected: rejected.map(str::to_owned),
             label: classes.len(),
@@ -98,19 +104,16 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
             class: classes[caption.label].clone(),
             id: caption.id.clone(),
             drawn: Some(drawn),
-        };
-        journal.write(&[entry])?;
-        progress.advance(1);
+        })
+    };
+    for start in (journal.next..range.end).step_by(drawing.at_once) {
+        let places = start..(start + drawing.at_once).min(range.end);
+        let entries: Vec<_> = places.into_par_iter().map(drawn_at).collect();
+        let written = journal.write_finished(entries, &progress);
+        written.with_context(|| format!("after {} of {} outliers", journal.next - range.start, range.len()))?;
     }
     drop(progress);
     Summary::new(out, "Fake outliers", &images)
-}
-
-fn pipeline(drawing: &Drawing) -> anyhow::Result<Pipeline> {
-    let device = drawing.device.device()?;
-    let precision = drawing.precision.on(&device)?;
-    let pipeline = Pipeline::open_on(&drawing.weights, &device, precision);
-    pipeline.with_context(|| format!("cannot load the pipeline in {}", drawing.weights.display()))
 }
 
 /// Everything that decides what is made.
@@ -122,7 +125,7 @@ fn settings(args: &Outliers, classes: &[String], clip: &Clip, pipeline: &Pipelin
         "clip": clip.origin().weights_sha256, "weights": pipeline.weights_sha256(),
         "template": template, "edge": edge, "percent": percent, "outward": moves.outward(), "prompt": prompt,
         "steps": steps, "guidance": guidance, "scheduler": format!("{scheduler:?}"), "seed": seed, "size": size,
-        "clip_score": clip_score, "precision": args.drawing.precision.to_string(), "shard": args.shard,
+        "clip_score": clip_score, "precision": args.drawing.on.precision.to_string(), "shard": args.shard,
     }))
 }
 

@@ -1,15 +1,17 @@
 //! `knownset synth samples`: class names → images of them, in a folder of classes, with a manifest.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use knownset_data::words::spoken;
-use knownset_nn::diffusion::Pipeline;
 use knownset_train::synthesis::{Diffusion, Wanted};
 use ndarray::Axis;
-use serde_json::json;
+use rayon::prelude::*;
+use serde_json::{Value, json};
 
 use super::journal::Journal;
 use super::record::{claim, share};
-use super::{drawing, files};
+use super::{contact, drawing, files};
 use crate::cli::Samples;
 use crate::commands::Status;
 use crate::images::Images;
@@ -27,11 +29,10 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     {
         anyhow::bail!("the class {odd:?} of {} cannot be a folder's name", args.data);
     }
-    let folder = args.weights.display();
-    let pipeline = Pipeline::open(&args.weights).with_context(|| format!("cannot load the pipeline in {folder}"))?;
+    let pipeline = drawing::pipeline(&args.weights, args.on)?;
     let side = drawing::side(&pipeline, &args.weights)?;
     let prompts: Vec<String> = classes.iter().map(|name| args.template.replace(CLASS, &spoken(name))).collect();
-    let contexts = pipeline.encode(&prompts).with_context(|| format!("the pipeline in {folder}"))?;
+    let contexts = pipeline.encode(&prompts).with_context(|| format!("the pipeline in {}", args.weights.display()))?;
     let generator = Diffusion {
         pipeline: &pipeline,
         unconditional: pipeline.encode(&[""])?.remove_axis(Axis(0)),
@@ -47,7 +48,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     let settings = json!({
         "stage": "samples", "weights": pipeline.weights_sha256(), "classes": classes, "per_class": args.per_class,
         "template": args.template, "steps": args.steps, "guidance": args.guidance,
-        "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "rows": [range.start, range.end],
+        "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "precision": args.on.precision.to_string(), "rows": [range.start, range.end],
     });
     let name = args.shard.map_or("manifest".to_owned(), |(index, count)| format!("manifest-{index}-of-{count}"));
     let [manifest, record] = ["jsonl", "made.json"].map(|ending| args.out.join(format!("{name}.{ending}")));
@@ -58,20 +59,33 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     })?;
     let progress = printer.progress("samples", range.len());
     progress.advance(journal.next - range.start);
-    for row in journal.next..range.end {
+    let drawn_at = |row: usize| -> anyhow::Result<Value> {
         let (class, number) = (row / args.per_class, row % args.per_class);
         let condition = contexts.index_axis(Axis(0), class).to_owned();
         let wanted = Wanted { condition, seed: args.seed, stream: (class as u64) << 32 | number as u64 };
-        let picture = drawing::draw(&generator, wanted).with_context(|| format!("cannot draw {}", id(row)))?;
+        let picture = drawing::draw(&generator, wanted)?;
         let picture = picture.with_context(|| format!("{}: the network's numbers overflow", id(row)))?;
         files::write_picture(&args.out.join(id(row)), &picture)?;
-        journal
-            .write(&[json!({ "id": id(row), "label": class, "class": classes[class], "prompt": prompts[class] })])?;
-        progress.advance(1);
+        Ok(json!({ "id": id(row), "label": class, "class": classes[class], "prompt": prompts[class] }))
+    };
+    for start in (journal.next..range.end).step_by(args.at_once) {
+        let rows = start..(start + args.at_once).min(range.end);
+        let lines: Vec<_> = rows.into_par_iter().map(drawn_at).collect();
+        let written = journal.write_finished(lines, &progress);
+        written.with_context(|| format!("after {} of {} samples", journal.next - range.start, range.len()))?;
     }
     drop(progress);
+    let of_class = |(class, name): (usize, &String)| {
+        let rows = range.clone().filter(|row| row / args.per_class == class);
+        (spoken(name), rows.map(|row| args.out.join(id(row))).collect())
+    };
+    let contact = args.out.join(format!("{name}.html"));
+    let shown: Vec<(String, Vec<PathBuf>)> = classes.iter().enumerate().map(of_class).collect();
+    contact::of_samples(&contact, &format!("{name}.jsonl"), &shown)?;
     let out = args.out.display().to_string();
-    let result = json!({ "out": out, "manifest": manifest, "n": range.len(), "classes": classes });
-    printer.result(&result, || format!("{out}: {} images of {} classes", range.len(), classes.len()))?;
+    let result = json!({ "out": out, "manifest": manifest, "n": range.len(), "classes": classes, "contact": contact });
+    printer.result(&result, || {
+        format!("{out}: {} images of {} classes; {}", range.len(), classes.len(), contact.display())
+    })?;
     Ok(Status::Done)
 }
