@@ -43,11 +43,7 @@ fn every_stage_runs_on_the_bundled_world() {
     assert_eq!(said.0 + said.1, 4);
     // Boxes that are given come before a network that is not.
     let given = path("given.jsonl");
-    fs_err::write(
-        &given,
-        format!("{}\n", json!({ "id": lines(&boxes)[1]["id"], "boxes": [[8, 8, 40, 40]] })),
-    )
-    .unwrap();
+    fs_err::write(&given, format!("{}\n", json!({ "id": lines(&boxes)[1]["id"], "boxes": [[8, 8, 40, 40]] }))).unwrap();
     let said = stage(folder.path(), "backgrounds", &path("blurred"), &["--boxes", text(&given), "--json"]).json();
     assert_eq!((&said["n"], &said["rejected"]), (&1.into(), &json!({})));
 
