@@ -227,7 +227,11 @@ impl<R: Recipe> Run<'_, R> {
         match self.sio {
             None if synthetic.is_some() => return Err(TrainError::UnwantedSynthetic { recipe: recipe() }),
             Some(sio) if sio.wants_synthetic() && pools.synthetic == 0 => return Err(TrainError::NoSynthetic),
-            Some(sio) if sio.second == Second::None && sio.real(self.batch) == 0 => {
+            // Explicit weights need an image of each kind to weigh.
+            Some(sio)
+                if sio.real(self.batch) == 0
+                    && (sio.second == Second::None || (sio.weighting == Weighting::Explicit && sio.alpha > 0.0)) =>
+            {
                 return Err(TrainError::NothingLeft { alpha: sio.alpha, batch: self.batch });
             }
             Some(sio) if !lasts(pools, self.batch, sio) => {

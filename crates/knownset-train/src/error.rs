@@ -66,10 +66,8 @@ pub enum TrainError {
         /// The recipe.
         recipe: String,
     },
-    /// A control of SIO that takes all images out of a batch.
-    #[error(
-        "sio leaves no image of a batch of {batch} with alpha={alpha} and second=none; raise alpha or --batch-size"
-    )]
+    /// A share of real images that leaves none of them in a batch that cannot do without.
+    #[error("sio leaves no real image in a batch of {batch} with alpha={alpha}; raise alpha or --batch-size")]
     NothingLeft {
         /// Share of the real images.
         alpha: f64,

@@ -151,6 +151,9 @@ fn what_cannot_go_on_is_refused() {
         let error = refused(recipe, task, &next);
         assert!(matches!(error, TrainError::NothingLeft { alpha, batch: 8 } if alpha == share), "{error}");
     }
+    let task = Classification { synthetic: Some(&data), ..classification(&data) };
+    let error = refused("sio:alpha=0.1:weighting=explicit+cross-entropy", task, &next);
+    assert!(matches!(error, TrainError::NothingLeft { batch: 8, .. }), "{error}");
     // A set that is given, but empty.
     let none = Classification { outliers: Some(&empty), ..classification(&data) };
     assert!(matches!(refused("oe", none, &next), TrainError::NoOutliers { .. }));
