@@ -75,7 +75,7 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--recipe", "cross-entropy", "--device", "vulkan"], &["built without vulkan", "--features vulkan"]);
     refused(&["--recipe", "cross-entropy", "--precision", "f8"], &["no precision", "bf16"]);
     refused(&["--recipe", "cross-entropy", "--precision", "f16"], &["train in bf16"]);
-    refused(&["--recipe", "sio:alpha=0:second=none+cross-entropy"], &["no image of a batch of 4", "raise alpha"]);
+    refused(&["--recipe", "sio:alpha=0:second=none+cross-entropy"], &["no real image in a batch of 4", "raise alpha"]);
     let twofold = "sio:second=redrawn:weighting=explicit+cross-entropy";
     refused(&["--recipe", twofold], &["bad parameters for `sio`", "weighs synthetic images against real ones"]);
     let few = ["--recipe", "sio:exhaust=error:alpha=0.5+cross-entropy", "--synthetic", "world:sprites#val"];
