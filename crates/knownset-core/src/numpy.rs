@@ -161,7 +161,14 @@ mod tests {
 
         let path = folder.path().join("a.npy");
         fs::write(&path, npy(&images.clone().into_dyn()).unwrap()).unwrap();
-        assert_eq!(read_array(&path).unwrap(), Tensor::from(images));
+        assert_eq!(read_array(&path).unwrap(), Tensor::from(images.clone()));
+        let rows = || images.outer_iter().map(|row| row.to_owned().into_dyn());
+        write_rows(&path, 2, &[3, 4], rows()).unwrap();
+        assert_eq!(read_array(&path).unwrap(), Tensor::from(images.clone()));
+        for (n, row) in [(1, [3, 4]), (3, [3, 4]), (2, [4, 3])] {
+            write_rows(&path, n, &row, rows()).unwrap_err();
+        }
+        assert_eq!(read_array(&path).unwrap(), Tensor::from(images.clone()), "half a file takes no file's place");
         fs::write(&path, b"no array").unwrap();
         assert!(read_array(&path).unwrap_err().to_string().contains("a.npy"));
     }

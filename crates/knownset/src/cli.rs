@@ -11,7 +11,7 @@ use knownset_detect::{Ratio, Stream};
 
 pub(crate) use synth::{
     All, Backgrounds, Band, BoxThresholds, Boxes, CaptionerName, Captions, Drawing, GroundingName, Image, Lines,
-    Outliers, Samples, Stage, Synth, Where,
+    Outliers, Reconstructions, Samples, Stage, Synth, Where,
 };
 pub(crate) use train::{OptimiserName, Train};
 pub(crate) use words::{EmbedText, Part, Probe, Words, Zeroshot};

@@ -139,17 +139,25 @@ impl Pipeline {
 
     /// One sample `[l, h, w]` → its image `[H, W, i]`.
     fn decode_one(&self, latents: ArrayView3<'_, f32>) -> Array3<f32> {
-        let images = match &self.autoencoder {
+        match &self.autoencoder {
             Some(autoencoder) => {
                 let scale = autoencoder.spec().scale as f32;
-                autoencoder.decode(tensor(&[latents.mapv(|value| value / scale).view()], &self.device))
+                image(autoencoder.decode(tensor(&[latents.mapv(|value| value / scale).view()], &self.device)))
             }
-            None => tensor(&[latents], &self.device),
-        };
-        let [_, channels, height, width] = images.dims();
-        let values = images.into_data().iter::<f32>().map(|value| (value / 2.0 + 0.5).clamp(0.0, 1.0)).collect();
-        let image = Array3::from_shape_vec((channels, height, width), values).expect("a value for each pixel");
-        image.permuted_axes([1, 2, 0]).as_standard_layout().into_owned()
+            None => image(tensor(&[latents], &self.device)),
+        }
+    }
+
+    /// An image `[H, W, i]` in 0..1 as the autoencoder gives it back, decoded from the means of its latents: the same image
+    /// with the traces that everything drawn has. Without an autoencoder, as it is.
+    ///
+    /// # Panics
+    /// If it has other channels, or a side that is no multiple of [`AutoencoderSpec::factor`](crate::network::AutoencoderSpec::factor).
+    pub fn reconstruct(&self, pixels: ArrayView3<'_, f32>) -> Array3<f32> {
+        let Some(autoencoder) = &self.autoencoder else { return pixels.to_owned() };
+        let planes = pixels.permuted_axes([2, 0, 1]).mapv(|value| value * 2.0 - 1.0);
+        let (means, _) = autoencoder.encode(tensor(&[planes.view()], &self.device));
+        image(autoencoder.decode(means))
     }
 
     /// The UNet.
@@ -199,6 +207,14 @@ pub enum EncodeError {
     /// What the tokenizer says.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+}
+
+/// The first image of a batch `[n, i, H, W]` about −1..1, as `[H, W, i]` in 0..1.
+fn image(images: Tensor<4>) -> Array3<f32> {
+    let [_, channels, height, width] = images.dims();
+    let values = images.into_data().iter::<f32>().map(|value| (value / 2.0 + 0.5).clamp(0.0, 1.0)).collect();
+    let image = Array3::from_shape_vec((channels, height, width), values).expect("a value for each pixel");
+    image.permuted_axes([1, 2, 0]).as_standard_layout().into_owned()
 }
 
 /// Arrays `[c, h, w]` as a batch.

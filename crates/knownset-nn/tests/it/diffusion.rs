@@ -76,10 +76,21 @@ fn each_network_agrees_with_diffusers() {
 
         let autoencoder = pipeline.autoencoder().unwrap();
         let factor = autoencoder.spec().factor();
-        let (mean, variance) = autoencoder.encode(tensor("image", [2, 3, factor * height, factor * width], &device));
-        agree(name, &values(mean), &expected, "vae.mean", TOLERANCE);
+        let images = tensor("image", [2, 3, factor * height, factor * width], &device);
+        let (mean, variance) = autoencoder.encode(images.clone());
+        agree(name, &values(mean.clone()), &expected, "vae.mean", TOLERANCE);
         agree(name, &values((variance * 0.5).exp()), &expected, "vae.deviation", TOLERANCE);
         agree(name, &values(autoencoder.decode(sample)), &expected, "vae.decoded", TOLERANCE);
+
+        // An image there and back is what its mean is decoded as, in 0..1 with colours last.
+        let there = values(images.narrow(0, 0, 1).permute([0, 2, 3, 1])).into_iter().map(|value| value / 2.0 + 0.5);
+        let there = Array3::from_shape_vec((factor * height, factor * width, 3), there.collect()).unwrap();
+        let back = values(autoencoder.decode(mean.narrow(0, 0, 1)).permute([0, 2, 3, 1]));
+        let reconstructed = pipeline.reconstruct(there.view());
+        assert_eq!(reconstructed.dim(), there.dim());
+        for (own, other) in reconstructed.iter().zip(back) {
+            assert!((own - (other / 2.0 + 0.5).clamp(0.0, 1.0)).abs() < 1e-4, "{name}: {own} of {other}");
+        }
     }
 }
 

@@ -9,9 +9,8 @@ use burn::tensor::Device;
 use knownset_core::params::{ParamError, require};
 use serde::{Deserialize, Serialize};
 
-use super::reg_mixup::{mixtures, of_mixtures, partners};
+use super::reg_mixup::{Mixture, of_mixtures};
 use super::{Outliers, ParamDoc, RecipeEntry, classifier};
-use crate::mix::beta;
 use crate::network::{Network, NoParts};
 use crate::recipe::{Batch, Moment, Recipe, Step};
 
@@ -50,17 +49,13 @@ impl Recipe for Mixup {
     }
 
     fn step(&self, network: &mut Network<NoParts>, batch: &Batch, moment: &Moment) -> Step {
-        let random = &mut moment.random();
-        let lambda = beta(random, self.alpha, self.alpha);
-        let images = batch.images();
-        let device = images.device();
-        let others = partners(batch.len(), random, &device);
-        let logits = network.trunk.classify(network.embed(mixtures(images, others.clone(), lambda)));
-        let loss = of_mixtures(logits.clone(), batch.targets(&device), others.clone(), lambda);
+        let Mixture { pictures, partners, lambda } = Mixture::draw(batch, moment, self.alpha);
+        let logits = network.trunk.classify(network.embed(pictures));
+        let loss = of_mixtures(logits.clone(), batch.targets(&logits.device()), partners.clone(), lambda);
         if lambda >= 0.5 {
             return Step::new(loss, &logits, &batch.labels);
         }
-        let larger = others.into_data().iter::<i64>().map(|other| batch.labels[other as usize]).collect::<Vec<_>>();
+        let larger = partners.into_data().iter::<i64>().map(|other| batch.labels[other as usize]).collect::<Vec<_>>();
         Step::new(loss, &logits, &larger)
     }
 }
@@ -69,7 +64,9 @@ impl Recipe for Mixup {
 mod tests {
     use burn::tensor::{Int, Tensor, TensorData};
 
+    use super::super::reg_mixup::{mixtures, partners};
     use super::*;
+    use crate::mix::beta;
     use crate::queue::values;
     use crate::recipe::hits;
     use crate::testing::{MOMENT, gradients_agree, has_targets_of_mixtures, labels, network, number, rows};

@@ -56,19 +56,36 @@ impl Recipe for RegMixup {
     }
 
     fn step(&self, network: &mut Network<NoParts>, batch: &Batch, moment: &Moment) -> Step {
-        let random = &mut moment.random();
-        let lambda = beta(random, self.alpha, self.alpha);
-        let images = batch.images();
-        let others = partners(batch.len(), random, &images.device());
-        let mixed = mixtures(images.clone(), others.clone(), lambda);
+        let Mixture { pictures, partners, lambda } = Mixture::draw(batch, moment, self.alpha);
         // One pass, so that both share their batch statistics.
-        let logits = network.trunk.classify(network.embed(Tensor::cat(vec![images, mixed], 0)));
+        let logits = network.trunk.classify(network.embed(Tensor::cat(vec![batch.images(), pictures], 0)));
         let n = batch.len();
         let (plain, mixed) = (logits.clone().narrow(0, 0, n), logits.narrow(0, n, n));
         let targets = batch.targets(&plain.device());
         let loss = cross_entropy::loss(plain.clone(), targets.clone());
-        let loss = loss + of_mixtures(mixed, targets, others, lambda) * self.weight;
+        let loss = loss + of_mixtures(mixed, targets, partners, lambda) * self.weight;
         Step::new(loss, &plain, &batch.labels)
+    }
+}
+
+/// A batch's pictures, each mixed with another one.
+pub(super) struct Mixture {
+    /// `[n, 3, side, side]`.
+    pub(super) pictures: Tensor<4>,
+    /// With which, `[n]`.
+    pub(super) partners: Tensor<1, Int>,
+    /// The share of a picture itself.
+    pub(super) lambda: f64,
+}
+
+impl Mixture {
+    /// Partners by chance, and λ of Beta(α, α) for all.
+    pub(super) fn draw(batch: &Batch, moment: &Moment, alpha: f64) -> Self {
+        let random = &mut moment.random();
+        let lambda = beta(random, alpha, alpha);
+        let images = batch.images();
+        let partners = partners(batch.len(), random, &images.device());
+        Self { pictures: mixtures(images, partners.clone(), lambda), partners, lambda }
     }
 }
 

@@ -31,17 +31,29 @@ pub(crate) enum Stage {
     Backgrounds(Backgrounds),
     /// Captions, outliers and backgrounds, one after the other: all that `train --recipe fodfom` needs
     All(All),
-    /// Draw images of the classes of a dataset, such as `train --recipe sio+NAME --synthetic` learns from
+    /// Draw images of the classes of a dataset, of which nothing else is looked at: what `train --recipe sio+NAME
+    /// --synthetic` learns from
     Samples(Samples),
+    /// Send images through the pipeline's autoencoder and back: the same images, with the traces of everything it draws
+    Reconstructions(Reconstructions),
 }
 
-/// A world that the program brings, with networks of its own.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Bundled {
+/// Which images a stage is about.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Source {
     /// Run on what ships with the program for this world: its training images, and small networks made for them; what
     /// other options say comes first
     #[arg(long, value_name = "NAME")]
     pub(crate) world: Option<WorldName>,
+    /// Images, such as folder:PATH; `knownset datasets` lists the forms
+    #[arg(
+        long,
+        value_name = "REF",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_IMAGES)
+    )]
+    pub(crate) data: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -61,18 +73,11 @@ const SPRITE_GUIDANCE: &str = "3";
 /// Images drawn at the same time there: they are small.
 const SPRITE_AT_ONCE: &str = "8";
 
-/// Which images a stage reads, and where it keeps what it says of them.
+/// What a stage that says something of images reads, and where it keeps what it says.
 #[derive(Debug, Args)]
 pub(crate) struct Lines {
-    /// Images, such as folder:PATH; `knownset datasets` lists the forms
-    #[arg(
-        long,
-        value_name = "REF",
-        required = false,
-        required_unless_present = "world",
-        default_value_if("world", "sprites", SPRITE_IMAGES)
-    )]
-    pub(crate) data: String,
+    #[command(flatten)]
+    pub(crate) source: Source,
     /// File to write, a JSON object a line, in the order of the images; finished lines are kept when the run is stopped,
     /// and the same command goes on behind them
     #[arg(long, value_name = "FILE")]
@@ -109,8 +114,6 @@ pub(crate) struct Captions {
     #[arg(long, value_name = "N", default_value_t = knownset_nn::blip2::MOST_TOKENS, default_value_if("world", "sprites", SPRITE_MOST_TOKENS), value_parser = at_least_one)]
     pub(crate) max_tokens: usize,
     #[command(flatten)]
-    pub(crate) bundled: Bundled,
-    #[command(flatten)]
     pub(crate) lines: Lines,
 }
 
@@ -138,8 +141,6 @@ pub(crate) struct Boxes {
     pub(crate) prompt: Option<String>,
     #[command(flatten)]
     pub(crate) thresholds: BoxThresholds,
-    #[command(flatten)]
-    pub(crate) bundled: Bundled,
     #[command(flatten)]
     pub(crate) lines: Lines,
 }
@@ -174,6 +175,25 @@ pub(crate) struct Where {
     /// What the pipeline computes in: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
+}
+
+/// A pipeline, and how it works.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Drawer {
+    /// What draws: a pipeline folder as diffusers lays it out
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "world",
+        default_value_if("world", "sprites", SPRITE_DIFFUSION)
+    )]
+    pub(crate) weights: PathBuf,
+    /// Images made at the same time, each with memory of its own; results do not depend on it [for --world sprites: 8]
+    #[arg(long, value_name = "N", default_value_t = 1, default_value_if("world", "sprites", SPRITE_AT_ONCE), value_parser = at_least_one)]
+    pub(crate) at_once: usize,
+    #[command(flatten)]
+    pub(crate) on: Where,
 }
 
 #[derive(Debug, Args)]
@@ -224,25 +244,9 @@ impl SchedulerName {
 #[derive(Debug, Args)]
 pub(crate) struct Samples {
     #[command(flatten)]
-    pub(crate) bundled: Bundled,
-    /// Pipeline folder as diffusers lays it out, its text encoder included
-    #[arg(
-        long,
-        value_name = "DIR",
-        required = false,
-        required_unless_present = "world",
-        default_value_if("world", "sprites", SPRITE_DIFFUSION)
-    )]
-    pub(crate) weights: PathBuf,
-    /// Images whose classes are drawn, such as folder:PATH; nothing else of them is looked at
-    #[arg(
-        long,
-        value_name = "REF",
-        required = false,
-        required_unless_present = "world",
-        default_value_if("world", "sprites", SPRITE_IMAGES)
-    )]
-    pub(crate) data: String,
+    pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) drawer: Drawer,
     /// Images of every class
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
     pub(crate) per_class: usize,
@@ -258,14 +262,9 @@ pub(crate) struct Samples {
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]
     pub(crate) scheduler: SchedulerName,
-    /// Images drawn at the same time, each with memory of its own; results do not depend on it [for --world sprites: 8]
-    #[arg(long, value_name = "N", default_value_t = 1, default_value_if("world", "sprites", SPRITE_AT_ONCE), value_parser = at_least_one)]
-    pub(crate) at_once: usize,
     /// Seed of the noise; every image has its own, whatever else is drawn
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) on: Where,
     /// Only the I-th of N shares of the images
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<(usize, usize)>,
@@ -273,4 +272,22 @@ pub(crate) struct Samples {
     /// command goes on behind them
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reconstructions {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) drawer: Drawer,
+    /// Folder for the images, CLASS/ROW.png, or ROW.png for one of no class, manifest.jsonl, contact.html; a run that was
+    /// stopped goes on where it was
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Only the I-th of N shares of the images; each into a folder of its own
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<(usize, usize)>,
+    /// Stop at the first unreadable image instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
 }

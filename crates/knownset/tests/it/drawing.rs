@@ -68,6 +68,53 @@ fn images_of_classes_are_drawn_resumed_and_learned_from() {
 }
 
 #[test]
+fn images_come_back_from_the_autoencoder_in_their_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = image_folder(folder.path(), "images", 3);
+    // One of no class, in the middle of the order, and one that is none.
+    fs_err::copy(data.join("bee").join("000.png"), data.join("cb.png")).unwrap();
+    fs_err::write(data.join("dog").join("zz.png"), b"no image").unwrap();
+    let images = format!("folder:{}", text(&data));
+    let send = |out: &Path, more: &[&str]| {
+        let usual = ["synth", "reconstructions", "--weights", "sprite-diffusion", "--data", &images];
+        run(folder.path(), &[&usual[..], &["--out", text(out)], more].concat())
+    };
+    let [whole, parts, shares] = ["whole", "parts", "shares"].map(|name| folder.path().join(name));
+    let said = send(&whole, &["--json"]).json();
+    assert_eq!((&said["n"], &said["rejected"]), (&13.into(), &serde_json::json!({ "unreadable": 1 })));
+    let manifest = lines(&whole.join("manifest.jsonl"));
+    assert_eq!(manifest.len(), 14);
+    let of = |id: &str| manifest.iter().find(|line| line["id"] == id).unwrap();
+    let (lone, broken) = (of("cb.png"), of("dog/zz.png"));
+    assert_eq!((&lone["label"], &lone["kind"]), (&(-1).into(), &"reconstruction".into()));
+    assert_eq!((&broken["path"], &broken["rejected"]), (&serde_json::Value::Null, &"unreadable".into()));
+    assert!(!lone["path"].as_str().unwrap().contains('/'));
+    assert!(manifest.iter().all(|line| line["label"].as_i64().unwrap() < 4));
+    let files = |out: &Path| -> Vec<Vec<u8>> {
+        let paths = manifest.iter().filter_map(|line| line["path"].as_str());
+        paths.map(|path| fs_err::read(out.join(path)).unwrap()).collect()
+    };
+    let expected = files(&whole);
+    assert_eq!(image::load_from_memory(&expected[0]).unwrap().to_rgb8().dimensions(), (64, 64));
+    // The folder is a dataset of the same classes.
+    let again = format!("folder:{}", text(&whole));
+    let samples = ["synth", "samples", "--world", "sprites", "--data", &again, "--per-class", "1", "--steps", "2"];
+    let out = folder.path().join("samples");
+    let said = run(folder.path(), &[&samples[..], &["--out", text(&out), "--json"]].concat()).json();
+    assert_eq!(said["classes"], serde_json::json!(["ant", "bee", "cow", "dog"]));
+
+    assert_eq!(send(&parts, &["--threads", "3", "--at-once", "5"]).code, 0);
+    let path = parts.join("manifest.jsonl");
+    let bytes = fs_err::read(&path).unwrap();
+    fs_err::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(send(&parts, &[]).code, 0);
+    assert_eq!((fs_err::read(&path).unwrap(), files(&parts)), (bytes, expected));
+    send(&parts, &["--shard", "1/2"]).refused(&["other settings", "hint"]);
+    assert_eq!(send(&shares, &["--shard", "2/2", "--json"]).json()["n"], 6);
+    send(&folder.path().join("strict"), &["--strict"]).refused(&["dog/zz.png"]);
+}
+
+#[test]
 fn what_cannot_be_drawn_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let images = format!("folder:{}", text(&image_folder(folder.path(), "images", 1)));

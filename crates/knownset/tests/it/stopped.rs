@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::util::{Ran, command, golden, run, text};
+use knownset_core::numpy::write_rows;
+use ndarray::ArrayD;
+
+use crate::util::{Ran, command, golden, noise, run, text};
 use crate::workshop::Workshop;
 
 /// How long a run may take to get somewhere.
@@ -82,6 +85,37 @@ fn outliers_on_a_full_disk_say_which_file_and_go_on() {
     assert!(!kept.is_empty() && whole["manifest.jsonl"].starts_with(&kept), "what was written is whole");
     assert_eq!(workshop.outliers("parts", &["--no-cache"]).code, 0);
     assert!(workshop.files("parts") == whole);
+}
+
+#[test]
+fn images_that_were_interrupted_go_on() {
+    let workshop = Workshop::new();
+    let folder = workshop.folder.path();
+    assert_eq!(workshop.outliers("kept", &["--keep-contexts"]).code, 0);
+    let latents = workshop.path("noise.npy");
+    let rows = (0..8)
+        .map(|row| ArrayD::from_shape_fn(vec![4, 4, 4], |at| noise(3, row * 64 + at[0] * 16 + at[1] * 4 + at[2])));
+    write_rows(&latents, 8, &[4, 4, 4], rows).unwrap();
+    let [contexts, weights] = ["kept/contexts.npy", "pipeline"].map(|name| workshop.path(name));
+    let arguments = |out: &str, steps: &str| -> Vec<String> {
+        let out = workshop.path(out);
+        let usual = ["synth", "image", "--weights", text(&weights), "--context", text(&contexts)];
+        let more = ["--latents", text(&latents), "--steps", steps, "--out", text(&out)];
+        [&usual[..], &more].concat().into_iter().map(str::to_owned).collect()
+    };
+    let go_on = |arguments: &[String]| run(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(go_on(&arguments("whole.npz", "150")).code, 0);
+    let parts = workshop.path("parts.npz.parts");
+    let there = || fs_err::metadata(&parts).is_ok_and(|file| file.len() > 0);
+    pressed(folder, &arguments("parts.npz", "150"), there).refused(&["stopped", "of 8 images", "to go on"]);
+    assert!(there() && !workshop.path("parts.npz").exists());
+    go_on(&arguments("parts.npz", "7")).refused(&["parts.npz.parts", "other settings", "`steps`"]);
+    // As a run leaves it that is killed in the middle of an image.
+    let bytes = fs_err::read(&parts).unwrap();
+    fs_err::write(&parts, &bytes[..bytes.len() - 5]).unwrap();
+    assert_eq!(go_on(&arguments("parts.npz", "150")).code, 0);
+    let whole = ["whole.npz", "parts.npz"].map(|name| fs_err::read(workshop.path(name)).unwrap());
+    assert!(whole[0] == whole[1] && !parts.exists());
 }
 
 #[test]

@@ -48,8 +48,12 @@ fn images_are_those_of_the_pipeline_with_the_empty_prompt_beside_the_context() {
         let expected = pipeline.sample(&request, |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(written["images"], Tensor::from(expected.images));
         assert_eq!(written["latents"], Tensor::from(expected.latents));
+        assert!(!folder.path().join("out.npz.parts").exists());
     }
 
+    write_npy(&contexts, &Array3::zeros((3, tokens, width)).into_dyn());
+    arguments(&[]).refused(&["3 contexts for 2 images of noise"]);
+    write_npy(&contexts, &context.clone().into_dyn());
     write_npy(&latents, &start.index_axis(ndarray::Axis(0), 0).to_owned().into_dyn());
     arguments(&[]).refused(&["l.npy", "expected [n, channels, h, w]"]);
     write_npy(&latents, &Array4::zeros((2, channels + 1, 4, 6)).into_dyn());

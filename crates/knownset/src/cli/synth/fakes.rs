@@ -5,32 +5,20 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use knownset_nn::clip::SPRITE_CLIP;
-use knownset_nn::{SPRITE_CAPTIONER, SPRITE_DETECTOR, SPRITE_DIFFUSION};
+use knownset_nn::{SPRITE_CAPTIONER, SPRITE_DETECTOR};
 use knownset_train::synthesis::{Nearness, Outward};
 use serde::Serialize;
 
-use super::{
-    BoxThresholds, Bundled, SPRITE_AT_ONCE, SPRITE_GUIDANCE, SPRITE_IMAGES, SPRITE_MOST_TOKENS, SPRITE_STEPS,
-    SchedulerName, Where,
-};
+use super::{BoxThresholds, Drawer, SPRITE_GUIDANCE, SPRITE_MOST_TOKENS, SPRITE_STEPS, SchedulerName, Source};
 use crate::cli::{Keeping, at_least_one, shard};
 
 #[derive(Debug, Args)]
 pub(crate) struct Outliers {
     #[command(flatten)]
-    pub(crate) bundled: Bundled,
+    pub(crate) source: Source,
     /// Captions of training images, as `synth captions` writes them
     #[arg(long, value_name = "FILE")]
     pub(crate) captions: PathBuf,
-    /// The images that the captions are of, such as folder:PATH
-    #[arg(
-        long,
-        value_name = "REF",
-        required = false,
-        required_unless_present = "world",
-        default_value_if("world", "sprites", SPRITE_IMAGES)
-    )]
-    pub(crate) data: String,
     /// Folder for the images, below images/, manifest.jsonl, contact.html, and what lies between: features.npz,
     /// edges.jsonl, fakes.npz; a run that was stopped goes on where it was
     #[arg(long, value_name = "DIR")]
@@ -56,15 +44,8 @@ pub(crate) struct Drawing {
         default_value_if("world", "sprites", SPRITE_CLIP)
     )]
     pub(crate) clip: PathBuf,
-    /// What draws: a pipeline folder as diffusers lays it out
-    #[arg(
-        long,
-        value_name = "DIR",
-        required = false,
-        required_unless_present = "world",
-        default_value_if("world", "sprites", SPRITE_DIFFUSION)
-    )]
-    pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) drawer: Drawer,
     /// What is said of an image
     #[arg(long, value_name = "TEXT", default_value = "This is a photo of {class} and {caption}", value_parser = template)]
     pub(crate) template: String,
@@ -88,9 +69,6 @@ pub(crate) struct Drawing {
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]
     pub(crate) scheduler: SchedulerName,
-    /// Images drawn at the same time, each with memory of its own; results do not depend on it [for --world sprites: 8]
-    #[arg(long, value_name = "N", default_value_t = 1, default_value_if("world", "sprites", SPRITE_AT_ONCE), value_parser = at_least_one)]
-    pub(crate) at_once: usize,
     /// Seed of the noise that images come from
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -103,8 +81,6 @@ pub(crate) struct Drawing {
     /// Keep the fake tokens too, in contexts.npy [images, T, c]: what `synth image --context` draws from
     #[arg(long)]
     pub(crate) keep_contexts: bool,
-    #[command(flatten)]
-    pub(crate) on: Where,
     #[command(flatten)]
     pub(crate) keeping: Keeping,
 }
@@ -149,16 +125,7 @@ impl Moves {
 #[derive(Debug, Args)]
 pub(crate) struct Backgrounds {
     #[command(flatten)]
-    pub(crate) bundled: Bundled,
-    /// The images, such as folder:PATH
-    #[arg(
-        long,
-        value_name = "REF",
-        required = false,
-        required_unless_present = "world",
-        default_value_if("world", "sprites", SPRITE_IMAGES)
-    )]
-    pub(crate) data: String,
+    pub(crate) source: Source,
     /// Where the known object is, as `synth boxes` writes it
     #[arg(long, value_name = "FILE", required_unless_present_any = ["grounding_weights", "world"])]
     pub(crate) boxes: Option<PathBuf>,
@@ -189,16 +156,7 @@ pub(crate) struct Backgrounds {
 #[derive(Debug, Args)]
 pub(crate) struct All {
     #[command(flatten)]
-    pub(crate) bundled: Bundled,
-    /// Training images, such as folder:PATH
-    #[arg(
-        long,
-        value_name = "REF",
-        required = false,
-        required_unless_present = "world",
-        default_value_if("world", "sprites", SPRITE_IMAGES)
-    )]
-    pub(crate) data: String,
+    pub(crate) source: Source,
     /// The captioner's checkpoint folder
     #[arg(
         long,

@@ -32,11 +32,11 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
         let typed = plan.arguments(name, 0, &args.out)?;
         Chosen::parse(&typed.recipe).with_context(|| format!("the run {name}"))?;
     }
-    let mut outcomes = Outcomes::new();
+    let (mut outcomes, mut known) = (Outcomes::new(), Fingerprints::new());
     for name in plan.runs.keys() {
         for &seed in &plan.seeds {
             printer.note(format!("{name}, seed {seed}"));
-            let found = one(args, &plan, name, seed, &detectors, printer);
+            let found = one(args, &plan, name, seed, &detectors, &mut known, printer);
             let found = found.with_context(|| format!("the run {name} with seed {seed}"))?;
             outcomes.entry(name.clone()).or_default().push(found);
         }
@@ -50,6 +50,9 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
+/// What tells a set of images from another, by its reference.
+type Fingerprints = BTreeMap<String, String>;
+
 /// Trains a run with a seed and judges it.
 fn one(
     args: &Study,
@@ -57,12 +60,13 @@ fn one(
     name: &str,
     seed: u64,
     detectors: &[Detector],
+    known: &mut Fingerprints,
     printer: Printer,
 ) -> anyhow::Result<Results> {
     let folder = args.out.join(name).join(format!("seed-{seed}"));
     let typed = plan.arguments(name, seed, &folder)?;
     let [record, outcome] = ["judged.json", "results.json"].map(|name| folder.join(name));
-    let asked = asked(plan, &typed, name, detectors, args.stream.stream())?;
+    let asked = asked(plan, &typed, name, detectors, args.stream.stream(), known)?;
     if fs_err::read_to_string(&record).is_ok_and(|judged| judged == asked) && outcome.is_file() {
         let text = fs_err::read_to_string(&outcome)?;
         return serde_json::from_str(&text).with_context(|| format!("{} is damaged", outcome.display()));
@@ -88,13 +92,25 @@ fn one(
 }
 
 /// Everything that decides a run's results: where a folder has been judged by it, it is not judged again.
-fn asked(plan: &Plan, typed: &Train, name: &str, detectors: &[Detector], stream: Stream) -> anyhow::Result<String> {
+fn asked(
+    plan: &Plan,
+    typed: &Train,
+    name: &str,
+    detectors: &[Detector],
+    stream: Stream,
+    known: &mut Fingerprints,
+) -> anyhow::Result<String> {
     let judged = [Some(&plan.fit), plan.val.as_ref(), Some(&plan.id)].into_iter().flatten();
     let judged = judged.chain(plan.sets().map(|(_, reference)| reference));
     let trained = [Some(&typed.data), typed.val.as_ref(), typed.synthetic.as_ref()].into_iter().flatten();
     let mut images = BTreeMap::new();
     for reference in judged.chain(trained).chain(&typed.outliers) {
-        images.insert(reference, Images::open(reference, false)?.fingerprint());
+        let fingerprint = match known.get(reference) {
+            Some(fingerprint) => fingerprint.clone(),
+            None => Images::open(reference, false)?.fingerprint(),
+        };
+        known.insert(reference.clone(), fingerprint.clone());
+        images.insert(reference, fingerprint);
     }
     let asked = json!({
         "version": env!("CARGO_PKG_VERSION"), "images": images, "seed": typed.descent.seed,

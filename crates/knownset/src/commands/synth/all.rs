@@ -15,9 +15,8 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
             weights: args.captioner_weights.clone(),
             prompt: String::new(),
             max_tokens: args.max_tokens,
-            bundled: args.bundled,
             lines: Lines {
-                data: args.data.clone(),
+                source: args.source.clone(),
                 out: lines.clone(),
                 shard: None,
                 batch_size: args.batch_size,
@@ -29,9 +28,8 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
     printer.note(written.to_string());
     let outliers = outliers::make(
         &Outliers {
-            bundled: args.bundled,
+            source: args.source.clone(),
             captions: lines,
-            data: args.data.clone(),
             out: args.out.join("outliers"),
             shard: None,
             drawing: args.drawing.clone(),
@@ -41,8 +39,7 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
     printer.note(outliers.to_string());
     let backgrounds = backgrounds::make(
         &Backgrounds {
-            bundled: args.bundled,
-            data: args.data.clone(),
+            source: args.source.clone(),
             boxes: None,
             grounding_weights: Some(args.grounding_weights.clone()),
             thresholds: args.thresholds,

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use image::RgbImage;
-use knownset_data::words::spoken;
 use knownset_train::synthesis::{Pixels, Rejected, blurred};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -40,7 +39,7 @@ pub(super) fn run(args: &Backgrounds, printer: Printer) -> anyhow::Result<Status
 /// Makes what is not there yet.
 pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summary> {
     let out = &args.out;
-    let images = Images::open(&args.data, args.strict)?;
+    let images = Images::open(&args.source.data, args.strict)?;
     let (path, shard) = match (&args.boxes, &args.grounding_weights) {
         (Some(path), _) => (path.clone(), args.shard),
         (None, Some(weights)) => {
@@ -89,9 +88,8 @@ fn looked_for(args: &Backgrounds, weights: &Path, out: &Path) -> Boxes {
         weights: weights.to_owned(),
         prompt: None,
         thresholds: args.thresholds,
-        bundled: args.bundled,
         lines: Lines {
-            data: args.data.clone(),
+            source: args.source.clone(),
             out: out.to_owned(),
             shard: args.shard,
             batch_size: args.batch_size,
@@ -117,28 +115,11 @@ fn boxed(path: &Path, images: &Images) -> anyhow::Result<Vec<Boxed>> {
 
 /// Blurs one image and keeps it, unless there is a reason not to.
 fn background(args: &Backgrounds, images: &Images, boxed: &Boxed, printer: Printer) -> anyhow::Result<Entry> {
-    let label = images.label(boxed.row);
-    let name = usize::try_from(label).ok().and_then(|label| images.class_names().get(label));
-    let mut entry = Entry {
-        path: None,
-        rejected: None,
-        label: images.class_names().len(),
-        kind: Kind::Background,
-        class: name.map_or_else(|| "no class".into(), |name| spoken(name)),
-        id: images.id(boxed.row).to_owned(),
-        drawn: None,
-    };
-    let picture = match images.decoded(boxed.row) {
-        Ok(decoded) => decoded.image,
-        Err(why) if args.strict => return Err(why.into()),
-        Err(why) => {
-            printer.note(format!("warning: left out {why}"));
-            entry.rejected = Some("unreadable".into());
-            return Ok(entry);
-        }
-    };
+    let mut entry = Entry::of(images, boxed.row, Kind::Background, images.class_names().len() as i64);
+    let Some(picture) = entry.read(images, boxed.row, args.strict, printer)? else { return Ok(entry) };
     match blur(picture, &boxed.boxes, args.size) {
         Ok(picture) => {
+            let label = images.label(boxed.row);
             let folder = if label < 0 { "none".to_owned() } else { label.to_string() };
             let path = format!("images/{folder}/{:06}.png", boxed.row);
             files::write_picture(&args.out.join(&path), &picture)?;

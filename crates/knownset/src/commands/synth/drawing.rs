@@ -23,10 +23,19 @@ pub(super) fn pipeline(named: &Path, on: Where) -> anyhow::Result<Pipeline> {
 
 /// The side of a pipeline's latents.
 pub(super) fn side(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<usize> {
-    let colours = pipeline.autoencoder().map_or(pipeline.unet().spec().outputs, |network| network.spec().image);
+    let [.., colours] = pixels(pipeline, [1, 1]);
     anyhow::ensure!(colours == 3, "the pipeline in {} draws images of {colours} channels, not 3", folder.display());
     let side = pipeline.unet().spec().side;
     side.with_context(|| format!("unet/config.json in {} does not say a sample_size", folder.display()))
+}
+
+/// Height, width and colours of an image whose latents have those sides.
+pub(super) fn pixels(pipeline: &Pipeline, sides: [usize; 2]) -> [usize; 3] {
+    let (factor, colours) = match pipeline.autoencoder() {
+        Some(network) => (network.spec().factor(), network.spec().image),
+        None => (1, pipeline.unet().spec().outputs),
+    };
+    [factor * sides[0], factor * sides[1], colours]
 }
 
 /// An image; nothing where the network's numbers overflowed.

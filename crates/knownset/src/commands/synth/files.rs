@@ -83,6 +83,12 @@ pub(super) fn numbers(numbers: impl IntoIterator<Item = usize>) -> Tensor {
     numbers.into_iter().map(|number| number as i64).collect::<Array1<i64>>().into()
 }
 
+/// Refuses classes of a dataset that cannot be folders' names.
+pub(super) fn check_folders(classes: &[String], dataset: &str) -> anyhow::Result<()> {
+    let odd = classes.iter().find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']));
+    odd.map_or(Ok(()), |odd| anyhow::bail!("the class {odd:?} of {dataset} cannot be a folder's name"))
+}
+
 /// Writes a picture as PNG.
 pub(super) fn write_picture(path: &Path, picture: &RgbImage) -> anyhow::Result<()> {
     let mut bytes = std::io::Cursor::new(Vec::new());

@@ -5,13 +5,16 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anyhow::Context;
+use knownset_core::Tensor;
 use knownset_core::numpy::read_array;
-use knownset_core::{Tensor, TensorFile};
 use knownset_nn::diffusion::Request;
-use ndarray::{Array, Dimension};
+use ndarray::{Array, Array2, Array4, ArrayView2, Axis, Dimension, s};
 use serde_json::json;
 
-use super::drawing::pipeline;
+use super::drawing::{self, pipeline};
+use super::files::write_arrays;
+use super::parts::Parts;
+use super::record::digest;
 use crate::cli::Image;
 use crate::commands::Status;
 use crate::images::STOP;
@@ -20,39 +23,57 @@ use crate::printer::Printer;
 pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     let context = numbers::<ndarray::Ix3>(&args.context, "[n, T, c]")?;
     let noise = numbers::<ndarray::Ix4>(&args.latents, "[n, channels, h, w]")?;
+    let images = noise.len_of(Axis(0));
+    let contexts = context.len_of(Axis(0));
+    anyhow::ensure!(contexts == images, "{contexts} contexts for {images} images of noise");
     let pipeline = pipeline(&args.weights, args.on)?;
     let unconditional =
         pipeline.encode(&[""]).with_context(|| format!("the pipeline in {}", args.weights.display()))?;
-    let method = args.scheduler.method();
-    let request = Request {
-        context: context.view(),
-        unconditional: unconditional.view(),
-        noise: noise.view(),
-        fresh: None,
-        method,
-        steps: args.steps,
-        guidance: args.guidance,
-    };
-    let images = noise.dim().0;
+    let [_, channels, height, width] = *noise.shape() else { unreachable!("four dimensions") };
+    let latents = [channels, height, width];
+    let pixels = drawing::pixels(&pipeline, [height, width]);
+    let sizes = [latents, pixels].map(|shape| shape.iter().product::<usize>());
+
+    let settings = json!({
+        "stage": "image", "context": digest(&args.context)?, "latents": digest(&args.latents)?,
+        "weights": pipeline.weights_sha256(), "steps": args.steps, "guidance": args.guidance,
+        "scheduler": format!("{:?}", args.scheduler), "precision": args.on.precision.to_string(),
+    });
+    let mut parts = Parts::open(&args.out, &settings, sizes.iter().sum())?;
     let progress = printer.progress("images", images);
-    let drawn = pipeline.sample(&request, |place| {
-        if place.step == place.steps {
-            progress.advance(1);
+    progress.advance(parts.finished);
+    for image in parts.finished..images {
+        let one = image..=image;
+        let request = Request {
+            context: context.slice(s![one.clone(), .., ..]),
+            unconditional: unconditional.view(),
+            noise: noise.slice(s![one, .., .., ..]),
+            fresh: None,
+            method: args.scheduler.method(),
+            steps: args.steps,
+            guidance: args.guidance,
+        };
+        let go_on = |_| if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let drawn = pipeline.sample(&request, go_on).with_context(|| format!("image {image} of {images}"))?;
+        if drawn.images.is_empty() {
+            anyhow::bail!("stopped after {image} of {images} images; run the same command again to go on");
         }
-        if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+        parts.push(drawn.latents.iter().chain(&drawn.images))?;
+        progress.advance(1);
+    }
     drop(progress);
-    let (finished, height, width, channels) = drawn.images.dim();
-    anyhow::ensure!(finished == images, "stopped after {finished} of {images} images; nothing was written");
-    let file = TensorFile {
-        tensors: [("latents".to_owned(), Tensor::from(drawn.latents)), ("images".to_owned(), drawn.images.into())]
-            .into(),
-        ..TensorFile::default()
+
+    let all = Array2::from_shape_vec((images, sizes.iter().sum()), parts.read()?)?;
+    let (drawn, seen) = all.view().split_at(Axis(1), sizes[0]);
+    let array = |values: ArrayView2<'_, f32>, shape: [usize; 3]| -> anyhow::Result<Tensor> {
+        let shape = [images, shape[0], shape[1], shape[2]];
+        Ok(Array4::from_shape_vec(shape, values.iter().copied().collect())?.into())
     };
-    file.write_npz(&args.out)?;
+    write_arrays(&args.out, [("latents", array(drawn, latents)?), ("images", array(seen, pixels)?)])?;
+    parts.remove()?;
     let out = args.out.display().to_string();
-    printer.result(&json!({ "out": out, "n": images, "shape": [height, width, channels] }), || {
-        format!("{out}: {images} images of {width}x{height}")
+    printer.result(&json!({ "out": out, "n": images, "shape": pixels }), || {
+        format!("{out}: {images} images of {}x{}", pixels[1], pixels[0])
     })?;
     Ok(Status::Done)
 }

@@ -73,7 +73,7 @@ pub(super) fn write<T: Serialize>(
     printer: Printer,
     answers: impl Fn(&Images, Range<usize>) -> anyhow::Result<Vec<Answer<T>>>,
 ) -> anyhow::Result<Written> {
-    let images = Images::open(&args.data, args.strict)?;
+    let images = Images::open(&args.source.data, args.strict)?;
     let range = share(images.len(), args.shard);
     let mut settings = settings.clone();
     settings["images"] = images.fingerprint().into();

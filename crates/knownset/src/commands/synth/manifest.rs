@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
+use image::RgbImage;
+use knownset_data::words::spoken;
 use serde::{Deserialize, Serialize};
 
 use super::{contact, files};
@@ -24,8 +26,8 @@ pub(super) struct Entry {
     /// Why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rejected: Option<String>,
-    /// K, the number of known classes.
-    pub(super) label: usize,
+    /// K, the number of known classes, of an outlier; the class of an image that is still of one.
+    pub(super) label: i64,
     pub(super) kind: Kind,
     /// The known class that it comes from, as it is spoken.
     pub(super) class: String,
@@ -40,6 +42,42 @@ pub(super) struct Entry {
 pub(super) enum Kind {
     Outlier,
     Background,
+    Reconstruction,
+}
+
+impl Entry {
+    /// About the image in a row, of which nothing is made yet.
+    pub(super) fn of(images: &Images, row: usize, kind: Kind, label: i64) -> Self {
+        let name = usize::try_from(images.label(row)).ok().and_then(|label| images.class_names().get(label));
+        Self {
+            path: None,
+            rejected: None,
+            label,
+            kind,
+            class: name.map_or_else(|| "no class".into(), |name| spoken(name)),
+            id: images.id(row).to_owned(),
+            drawn: None,
+        }
+    }
+
+    /// The picture in the row; nothing where it cannot be read and is left out, as the line then says.
+    pub(super) fn read(
+        &mut self,
+        images: &Images,
+        row: usize,
+        strict: bool,
+        printer: Printer,
+    ) -> anyhow::Result<Option<RgbImage>> {
+        match images.decoded(row) {
+            Ok(decoded) => Ok(Some(decoded.image)),
+            Err(why) if strict => Err(why.into()),
+            Err(why) => {
+                printer.note(format!("warning: left out {why}"));
+                self.rejected = Some("unreadable".into());
+                Ok(None)
+            }
+        }
+    }
 }
 
 /// How an outlier came to be.

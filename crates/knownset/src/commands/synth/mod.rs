@@ -14,6 +14,8 @@ mod lines;
 mod manifest;
 mod moved;
 mod outliers;
+mod parts;
+mod reconstructions;
 mod record;
 mod samples;
 mod scoring;
@@ -32,5 +34,6 @@ pub(super) fn run(args: &Synth, printer: Printer) -> anyhow::Result<Status> {
         Stage::Backgrounds(args) => backgrounds::run(args, printer),
         Stage::All(args) => all::run(args, printer),
         Stage::Samples(args) => samples::run(args, printer),
+        Stage::Reconstructions(args) => reconstructions::run(args, printer),
     }
 }

@@ -34,12 +34,12 @@ pub(super) fn run(args: &Outliers, printer: Printer) -> anyhow::Result<Status> {
 /// Makes what is not there yet.
 pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary> {
     let (out, drawing) = (&args.out, &args.drawing);
-    let images = Images::open(&args.data, false)?;
+    let images = Images::open(&args.source.data, false)?;
     let classes: Vec<String> = images.class_names().iter().map(|name| spoken(name)).collect();
     let captions = texts::captions(&args.captions, &images, printer)?;
     let clip = towers::open("clip", Some(&drawing.clip), printer)?;
-    let pipeline = pipeline(&drawing.weights, drawing.on)?;
-    let side = side(&pipeline, &drawing.weights)?;
+    let pipeline = pipeline(&drawing.drawer.weights, drawing.drawer.on)?;
+    let side = side(&pipeline, &drawing.drawer.weights)?;
 
     let settings = settings(args, &classes, &clip, &pipeline)?;
     let made = ["features.npz", "edges.jsonl", "fakes.npz", MANIFEST].map(|name| out.join(name));
@@ -99,15 +99,15 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
         Ok(Entry {
             path,
             rejected: rejected.map(str::to_owned),
-            label: classes.len(),
+            label: classes.len() as i64,
             kind: Kind::Outlier,
             class: classes[caption.label].clone(),
             id: caption.id.clone(),
             drawn: Some(drawn),
         })
     };
-    for start in (journal.next..range.end).step_by(drawing.at_once) {
-        let places = start..(start + drawing.at_once).min(range.end);
+    for start in (journal.next..range.end).step_by(drawing.drawer.at_once) {
+        let places = start..(start + drawing.drawer.at_once).min(range.end);
         let entries: Vec<_> = places.into_par_iter().map(drawn_at).collect();
         let written = journal.write_finished(entries, &progress);
         written.with_context(|| format!("after {} of {} outliers", journal.next - range.start, range.len()))?;
@@ -125,7 +125,7 @@ fn settings(args: &Outliers, classes: &[String], clip: &Clip, pipeline: &Pipelin
         "clip": clip.origin().weights_sha256, "weights": pipeline.weights_sha256(),
         "template": template, "edge": edge, "percent": percent, "outward": moves.outward(), "prompt": prompt,
         "steps": steps, "guidance": guidance, "scheduler": format!("{scheduler:?}"), "seed": seed, "size": size,
-        "clip_score": clip_score, "precision": args.drawing.on.precision.to_string(), "shard": args.shard,
+        "clip_score": clip_score, "precision": args.drawing.drawer.on.precision.to_string(), "shard": args.shard,
     }))
 }
 

@@ -22,17 +22,14 @@ const CLASS: &str = "{class}";
 
 pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     anyhow::ensure!(args.template.contains(CLASS), "--template {:?} does not say where {CLASS} stands", args.template);
-    let classes = Images::open(&args.data, false)?.class_names().to_vec();
-    anyhow::ensure!(!classes.is_empty(), "{} has no classes", args.data);
-    if let Some(odd) =
-        classes.iter().find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']))
-    {
-        anyhow::bail!("the class {odd:?} of {} cannot be a folder's name", args.data);
-    }
-    let pipeline = drawing::pipeline(&args.weights, args.on)?;
-    let side = drawing::side(&pipeline, &args.weights)?;
+    let classes = Images::open(&args.source.data, false)?.class_names().to_vec();
+    anyhow::ensure!(!classes.is_empty(), "{} has no classes", args.source.data);
+    files::check_folders(&classes, &args.source.data)?;
+    let pipeline = drawing::pipeline(&args.drawer.weights, args.drawer.on)?;
+    let side = drawing::side(&pipeline, &args.drawer.weights)?;
     let prompts: Vec<String> = classes.iter().map(|name| args.template.replace(CLASS, &spoken(name))).collect();
-    let contexts = pipeline.encode(&prompts).with_context(|| format!("the pipeline in {}", args.weights.display()))?;
+    let contexts =
+        pipeline.encode(&prompts).with_context(|| format!("the pipeline in {}", args.drawer.weights.display()))?;
     let generator = Diffusion {
         pipeline: &pipeline,
         unconditional: pipeline.encode(&[""])?.remove_axis(Axis(0)),
@@ -48,7 +45,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     let settings = json!({
         "stage": "samples", "weights": pipeline.weights_sha256(), "classes": classes, "per_class": args.per_class,
         "template": args.template, "steps": args.steps, "guidance": args.guidance,
-        "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "precision": args.on.precision.to_string(), "rows": [range.start, range.end],
+        "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "precision": args.drawer.on.precision.to_string(), "rows": [range.start, range.end],
     });
     let name = args.shard.map_or("manifest".to_owned(), |(index, count)| format!("manifest-{index}-of-{count}"));
     let [manifest, record] = ["jsonl", "made.json"].map(|ending| args.out.join(format!("{name}.{ending}")));
@@ -68,8 +65,8 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
         files::write_picture(&args.out.join(id(row)), &picture)?;
         Ok(json!({ "id": id(row), "label": class, "class": classes[class], "prompt": prompts[class] }))
     };
-    for start in (journal.next..range.end).step_by(args.at_once) {
-        let rows = start..(start + args.at_once).min(range.end);
+    for start in (journal.next..range.end).step_by(args.drawer.at_once) {
+        let rows = start..(start + args.drawer.at_once).min(range.end);
         let lines: Vec<_> = rows.into_par_iter().map(drawn_at).collect();
         let written = journal.write_finished(lines, &progress);
         written.with_context(|| format!("after {} of {} samples", journal.next - range.start, range.len()))?;

@@ -1,0 +1,67 @@
+//! Arrays of one size in a file, one behind the other, each as it is finished: what a run that was stopped, however it was,
+//! goes on behind.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fs_err::{File, OpenOptions};
+use serde_json::Value;
+
+use super::record::claim;
+
+pub(super) struct Parts {
+    file: File,
+    /// The file, and the record of what made it.
+    paths: [PathBuf; 2],
+    /// Numbers of a part.
+    size: usize,
+    /// Parts there are.
+    pub(super) finished: usize,
+}
+
+impl Parts {
+    /// Opens what there is of `out`, made by these settings; a part cut short is taken off. An error if there are parts
+    /// that were made by others.
+    pub(super) fn open(out: &Path, settings: &Value, size: usize) -> anyhow::Result<Self> {
+        let paths = [".parts", ".parts.made.json"].map(|ending| {
+            let mut path = out.as_os_str().to_owned();
+            path.push(ending);
+            PathBuf::from(path)
+        });
+        let [path, record] = &paths;
+        let there = fs_err::metadata(path).is_ok_and(|file| file.len() > 0);
+        claim(record, settings, path, there)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let bytes = (size * size_of::<f32>()) as u64;
+        let finished = file.metadata()?.len() / bytes;
+        file.set_len(finished * bytes)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, paths, size, finished: usize::try_from(finished)? })
+    }
+
+    /// Writes the next part.
+    pub(super) fn push<'a>(&mut self, part: impl Iterator<Item = &'a f32>) -> anyhow::Result<()> {
+        let bytes: Vec<u8> = part.flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(bytes.len(), self.size * size_of::<f32>(), "a part is as large as it was said to be");
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.flush());
+        written.with_context(|| format!("cannot write {}", self.paths[0].display()))?;
+        self.finished += 1;
+        Ok(())
+    }
+
+    /// All parts.
+    pub(super) fn read(&mut self) -> anyhow::Result<Vec<f32>> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_to_end(&mut bytes)?;
+        Ok(bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect())
+    }
+
+    /// Removes the file, whose content is somewhere else by now.
+    pub(super) fn remove(self) -> anyhow::Result<()> {
+        let Self { file, paths, .. } = self;
+        drop(file);
+        Ok(paths.into_iter().try_for_each(fs_err::remove_file)?)
+    }
+}

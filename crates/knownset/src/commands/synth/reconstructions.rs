@@ -1,0 +1,75 @@
+//! `knownset synth reconstructions`: images → the same, as a pipeline's autoencoder gives them back.
+//!
+//! Whatever a pipeline draws comes out of its decoder and bears its traces. A classifier that tells fakes by those has
+//! learnt nothing of what they show: it refuses the reconstruction of an image whose original it knows.
+
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use image::RgbImage;
+use knownset_core::{Filter, Preprocess, Resize};
+use knownset_data::preprocess;
+use knownset_nn::diffusion::Pipeline;
+use ndarray::Array3;
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::journal::Journal;
+use super::manifest::{Entry, Kind, MANIFEST, RECORD, Summary};
+use super::record::{claim, share};
+use super::{drawing, files};
+use crate::cli::Reconstructions;
+use crate::commands::Status;
+use crate::images::{Images, STOP};
+use crate::printer::Printer;
+
+pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<Status> {
+    let (out, drawer) = (&args.out, &args.drawer);
+    let images = Images::open(&args.source.data, args.strict)?;
+    files::check_folders(images.class_names(), &args.source.data)?;
+    let pipeline = drawing::pipeline(&drawer.weights, drawer.on)?;
+    let [side, ..] = drawing::pixels(&pipeline, [drawing::side(&pipeline, &drawer.weights)?; 2]);
+    let range = share(images.len(), args.shard);
+    let settings = json!({
+        "stage": "reconstructions", "images": images.fingerprint(), "weights": pipeline.weights_sha256(),
+        "precision": drawer.on.precision.to_string(), "rows": [range.start, range.end],
+    });
+    let manifest = out.join(MANIFEST);
+    fs_err::create_dir_all(out)?;
+    claim(&out.join(RECORD), &settings, out, manifest.exists())?;
+    let mut journal = Journal::open(&manifest, range.start, |line, next| {
+        (range.contains(&next) && line["id"] == images.id(next)).then_some(next)
+    })?;
+    let progress = printer.progress("reconstructions", range.len());
+    progress.advance(journal.next - range.start);
+    let made_of = |row: usize| -> anyhow::Result<Entry> {
+        anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped; run the same command again to go on");
+        let label = images.label(row);
+        let mut entry = Entry::of(&images, row, Kind::Reconstruction, label);
+        if let Some(picture) = entry.read(&images, row, args.strict, printer)? {
+            let class = usize::try_from(label).ok().and_then(|label| images.class_names().get(label));
+            let path = class.map_or_else(|| format!("{row:06}.png"), |class| format!("{class}/{row:06}.png"));
+            files::write_picture(&out.join(&path), &reconstructed(&pipeline, &picture, side)?)?;
+            entry.path = Some(path);
+        }
+        Ok(entry)
+    };
+    for start in (journal.next..range.end).step_by(drawer.at_once) {
+        let rows = start..(start + drawer.at_once).min(range.end);
+        let entries: Vec<_> = rows.into_par_iter().map(made_of).collect();
+        let written = journal.write_finished(entries, &progress);
+        written.with_context(|| format!("after {} of {} reconstructions", journal.next - range.start, range.len()))?;
+    }
+    drop(progress);
+    Summary::new(out, "Reconstructions", &images)?.print(printer)
+}
+
+/// The picture's middle, as a square of the pipeline's side, through the autoencoder and back.
+fn reconstructed(pipeline: &Pipeline, picture: &RgbImage, side: usize) -> anyhow::Result<RgbImage> {
+    let size = u32::try_from(side)?;
+    let resize = Resize::Shorter { size, filter: Filter::Bilinear };
+    let planes = preprocess(picture, &Preprocess { resize, size, mean: [0.0; 3], std: [1.0; 3] });
+    let planes = Array3::from_shape_vec((3, side, side), planes)?;
+    let pixels = pipeline.reconstruct(planes.view().permuted_axes([1, 2, 0]));
+    files::picture(&pixels).context("an image of other colours than red, green and blue")
+}
