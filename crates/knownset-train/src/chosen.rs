@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use knownset_core::params::{ParamError, read, split};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::classifier::{Classification, Teach};
@@ -49,12 +50,6 @@ pub enum ChooseError {
     /// A recipe that learns something else.
     #[error("the recipe `{name}` learns no prompts")]
     NoPrompts {
-        /// The recipe.
-        name: &'static str,
-    },
-    /// A recipe that trains something else.
-    #[error("the recipe `{name}` trains no captioner")]
-    NoCaptioner {
         /// The recipe.
         name: &'static str,
     },
@@ -167,14 +162,18 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    /// The parameters that `text` gives that recipe.
-    pub(crate) fn read_of(entry: &'static RecipeEntry, text: &str) -> Result<Map<String, Value>, ChooseError> {
+    /// That recipe, with the parameters that `text` gives it.
+    pub(crate) fn read_as<R: DeserializeOwned>(
+        entry: &'static RecipeEntry,
+        text: &str,
+        check: impl FnOnce(&R) -> Result<(), ParamError>,
+    ) -> Result<R, ChooseError> {
         let named = Self::read(text)?;
-        if named.entry.name == entry.name {
-            Ok(named.params)
-        } else {
-            Err(ChooseError::Other { given: text.to_owned(), name: entry.name })
+        if named.entry.name != entry.name {
+            return Err(ChooseError::Other { given: text.to_owned(), name: entry.name });
         }
+        let recipe = read(named.params).and_then(|recipe| check(&recipe).map(|()| recipe));
+        recipe.map_err(|source| ChooseError::Params { name: entry.name.to_owned(), source })
     }
 
     /// Reads `name:key=value…`.

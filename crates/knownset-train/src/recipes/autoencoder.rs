@@ -13,7 +13,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use knownset_core::params::{ParamError, read, require};
+use knownset_core::params::{ParamError, require};
 use knownset_core::{Filter, Preprocess, Resize};
 use knownset_nn::Weights;
 use knownset_nn::network::{Autoencoder, AutoencoderSpec, autoencoder_init, initialise_with, load};
@@ -85,9 +85,7 @@ impl AutoencoderRecipe {
     /// # Ok::<(), knownset_train::ChooseError>(())
     /// ```
     pub fn parse(text: &str) -> Result<Self, ChooseError> {
-        let params = Named::read_of(&ENTRY, text)?;
-        let parsed = read(params).and_then(|recipe: Self| recipe.check().map(|()| recipe));
-        parsed.map_err(|source| ChooseError::Params { name: ENTRY.name.into(), source })
+        Named::read_as(&ENTRY, text, Self::check)
     }
 
     fn check(&self) -> Result<(), ParamError> {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_core::Preprocess;
-use knownset_core::params::{ParamError, read, require};
+use knownset_core::params::{ParamError, require};
 use knownset_nn::generate::{Decoding, Stop, continuations};
 use knownset_nn::network::{Blip2, Blip2Spec, Past, initialise};
 use rand::seq::IndexedRandom;
@@ -59,14 +59,7 @@ impl Writing {
     /// # Errors
     /// Another recipe, unknown parameters, a share outside 0 to 1.
     pub fn parse(text: &str) -> Result<Self, ChooseError> {
-        let bad = |source| ChooseError::Params { name: text.to_owned(), source };
-        let Named { entry, params, .. } = Named::read(text)?;
-        if !matches!(entry.kind, Kind::Captioner(_)) {
-            return Err(ChooseError::NoCaptioner { name: entry.name });
-        }
-        let writing: Self = read(params).map_err(bad)?;
-        writing.check().map_err(bad)?;
-        Ok(writing)
+        Named::read_as(&ENTRY, text, |writing: &Self| writing.check())
     }
 
     fn check(self) -> Result<(), ParamError> {
@@ -377,7 +370,7 @@ mod tests {
         assert_eq!(Writing::parse("captioner").unwrap(), Writing::default());
         assert_eq!(Writing::parse("captioner:label-smoothing=0.1").unwrap().label_smoothing, 0.1);
         let wrong = |text: &str| Writing::parse(text).unwrap_err().to_string();
-        assert_eq!(wrong("clip"), "the recipe `clip` trains no captioner");
+        assert_eq!(wrong("clip"), "`clip` is not the recipe captioner");
         assert!(
             wrong("captioner:label-smoothing=1").starts_with("bad parameters")
                 && Writing::parse("captioner:x=1").is_err()

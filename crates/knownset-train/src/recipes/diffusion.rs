@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::Preprocess;
-use knownset_core::params::{ParamError, read, require};
+use knownset_core::params::{ParamError, require};
 use knownset_nn::Weights;
 use knownset_nn::diffusion::{Growth, Prediction, Schedule};
 use knownset_nn::network::{UNet, UNetLevel, UNetSpec, initialise_with, load, to_weights, unet_init};
@@ -116,9 +116,7 @@ impl DiffusionRecipe {
     /// # Ok::<(), knownset_train::ChooseError>(())
     /// ```
     pub fn parse(text: &str) -> Result<Self, ChooseError> {
-        let params = Named::read_of(&ENTRY, text)?;
-        let parsed = read(params).and_then(|recipe: Self| recipe.check().map(|()| recipe));
-        parsed.map_err(|source| ChooseError::Params { name: ENTRY.name.into(), source })
+        Named::read_as(&ENTRY, text, Self::check)
     }
 
     fn check(&self) -> Result<(), ParamError> {

@@ -8,8 +8,9 @@
 //! the same label, so that outliers are pulled together too. τ is 0.1, τ₀ 0.07, w 1, z has 128 dimensions.
 //!
 //! Deviations: the number of outliers in a step is set by `ratio` (the authors' code shuffles all files together, so that
-//! it follows from how many there are); accuracy is told among the K known classes; `side` lets pictures and outliers pass the same changes first, a control for
-//! traces that the making of outliers leaves in them.
+//! it follows from how many there are); accuracy is told among the K known classes. Traces that the making of outliers
+//! leaves in them can be learnt in place of what they show: `side` is a control, known pictures and outliers lose the same
+//! detail first; `sio+fodfom` with reconstructions of known pictures as the synthetic ones takes the traces' meaning away.
 
 use std::collections::BTreeMap;
 
