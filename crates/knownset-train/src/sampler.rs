@@ -81,6 +81,11 @@ pub(crate) fn shuffled(len: usize, what: usize, seed: u64, epoch: usize) -> Vec<
     order
 }
 
+/// All of `0..len` in batches, the last of which may be smaller, in an order of its own for every epoch.
+pub(crate) fn batches(len: usize, batch: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+    shuffled(len, KNOWN, seed, epoch).chunks(batch).map(<[usize]>::to_vec).collect()
+}
+
 /// A pool that is shuffled anew whenever it has been seen whole.
 struct Cycle {
     len: usize,

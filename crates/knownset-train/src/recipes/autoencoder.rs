@@ -26,7 +26,7 @@ use crate::chosen::{ChooseError, Named};
 use crate::error::TrainError;
 use crate::pictures::{Pictures, normalised};
 use crate::recipe::{Moment, Step};
-use crate::sampler::{KNOWN, shuffled};
+use crate::sampler::batches;
 use crate::tensors::normals;
 use crate::trainer::{Event, Objective, Trained, Training};
 
@@ -202,8 +202,7 @@ impl Objective for Run<'_> {
     }
 
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let order = shuffled(self.task.data.len(), KNOWN, self.seed, epoch);
-        order.chunks(self.batch).map(<[usize]>::to_vec).collect()
+        batches(self.task.data.len(), self.batch, self.seed, epoch)
     }
 
     fn count(&self, indices: &Vec<usize>) -> usize {

@@ -9,7 +9,7 @@ use super::chosen::TokenClassification;
 use super::set::Labelled;
 use crate::recipe::{Moment, Step, hits};
 use crate::recipes::tagood::{Centred, TagOod};
-use crate::sampler::{KNOWN, shuffled};
+use crate::sampler::batches;
 use crate::trainer::Objective;
 
 /// Images per batch when validating.
@@ -53,8 +53,7 @@ impl Objective for Run<'_> {
     }
 
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let order = shuffled(self.task.data.len(), KNOWN, self.seed, epoch);
-        order.chunks(self.batch).map(<[usize]>::to_vec).collect()
+        batches(self.task.data.len(), self.batch, self.seed, epoch)
     }
 
     fn count(&self, indices: &Vec<usize>) -> usize {
