@@ -9,6 +9,8 @@ use crate::network::{AutoencoderSpec, TextSpec, UNetLevel, UNetSpec};
 const WIDEST: usize = 1 << 16;
 /// Most levels, and most blocks of one.
 const DEEPEST: usize = 64;
+/// The largest side of latents.
+const LARGEST_SIDE: usize = 1024;
 
 /// `text_encoder/config.json`: `CLIPTextModel` of transformers.
 pub(super) fn text(config: &Section) -> Result<TextSpec, CheckpointError> {
@@ -85,7 +87,11 @@ pub(super) fn unet(config: &Section) -> Result<UNetSpec, CheckpointError> {
         return Err(config.wrong(format!("{} channels are too few to say a time", channels[0])));
     }
     Ok(UNetSpec {
-        side: config.get("sample_size").as_u64().and_then(|side| usize::try_from(side).ok()),
+        // A list of two is not read: it is said of pipelines whose images are no squares.
+        side: match config.get("sample_size").as_u64() {
+            Some(_) => Some(config.within("sample_size", 64, 1..=LARGEST_SIDE)?),
+            None => None,
+        },
         inputs: config.within("in_channels", 4, 1..=WIDEST)?,
         outputs: config.within("out_channels", 4, 1..=WIDEST)?,
         levels,

@@ -68,8 +68,7 @@ impl Pipeline {
         request: &Request<'_>,
         mut each: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Sampled, SampleError> {
-        let sampler = Sampler::new(self.schedule(), request.method, request.steps)?;
-        self.check(request, &sampler)?;
+        let sampler = self.sampler(request)?;
         let images = request.noise.len_of(Axis(0));
         let mut latents = Array4::zeros(request.noise.dim());
         let mut finished = 0;
@@ -87,7 +86,17 @@ impl Pipeline {
         }
     }
 
-    fn check(&self, request: &Request<'_>, sampler: &Sampler) -> Result<(), SampleError> {
+    /// Whether there is nothing wrong with a request, as far as that can be told before anything is drawn.
+    ///
+    /// # Errors
+    /// Arrays whose shapes do not go together, steps that the schedule does not have.
+    pub fn check(&self, request: &Request<'_>) -> Result<(), SampleError> {
+        self.sampler(request).map(|_| ())
+    }
+
+    /// The sampler of a request that can be followed.
+    fn sampler(&self, request: &Request<'_>) -> Result<Sampler, SampleError> {
+        let sampler = Sampler::new(self.schedule(), request.method, request.steps)?;
         let shape = |array, shape: &[usize], good: bool, expected: String| {
             if good { Ok(()) } else { Err(SampleError::Shape { array, shape: shape.to_vec(), expected }) }
         };
@@ -106,11 +115,12 @@ impl Pipeline {
         shape("unconditional", request.unconditional.shape(), good, expected)?;
 
         if !sampler.is_random() {
-            return Ok(());
+            return Ok(sampler);
         }
         let expected = [n, sampler.times().len(), channels, height, width];
         let fresh = request.fresh.as_ref().map(ArrayView5::shape).unwrap_or_default();
-        shape("fresh", fresh, fresh == expected, format!("{expected:?}"))
+        shape("fresh", fresh, fresh == expected, format!("{expected:?}"))?;
+        Ok(sampler)
     }
 
     /// One image's sample; nothing if `each` stopped it.

@@ -34,7 +34,8 @@ pub(crate) enum Stage {
     /// Draw images of the classes of a dataset, of which nothing else is looked at: what `train --recipe sio+NAME
     /// --synthetic` learns from
     Samples(Samples),
-    /// Send images through the pipeline's autoencoder and back: the same images, with the traces of everything it draws
+    /// Send images through a pipeline's autoencoder and back: their middle squares at the side it draws, with the traces of
+    /// all that it draws
     Reconstructions(Reconstructions),
 }
 
@@ -180,7 +181,8 @@ pub(crate) struct Where {
 /// A pipeline, and how it works.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Drawer {
-    /// What draws: a pipeline folder as diffusers lays it out
+    /// The pipeline: a folder as diffusers lays it out; to draw from texts it takes a text encoder, to reconstruct an
+    /// autoencoder
     #[arg(
         long,
         value_name = "DIR",
@@ -218,7 +220,8 @@ pub(crate) struct Image {
     pub(crate) scheduler: SchedulerName,
     #[command(flatten)]
     pub(crate) on: Where,
-    /// File to write (.npz): `latents`, and `images` [n, H, W, 3] in 0 to 1
+    /// File to write (.npz): `latents`, and `images` [n, H, W, 3] in 0 to 1; until all are drawn, finished ones are kept in
+    /// FILE.parts, and the same command goes on behind them
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
 }

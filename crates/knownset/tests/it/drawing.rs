@@ -107,11 +107,19 @@ fn images_come_back_from_the_autoencoder_in_their_classes() {
     let path = parts.join("manifest.jsonl");
     let bytes = fs_err::read(&path).unwrap();
     fs_err::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    // What is finished is not made again: a mark stays.
+    let first = parts.join(manifest[0]["path"].as_str().unwrap());
+    fs_err::write(&first, b"mark").unwrap();
     assert_eq!(send(&parts, &[]).code, 0);
+    assert_eq!(fs_err::read(&first).unwrap(), b"mark");
+    fs_err::write(&first, &expected[0]).unwrap();
     assert_eq!((fs_err::read(&path).unwrap(), files(&parts)), (bytes, expected));
     send(&parts, &["--shard", "1/2"]).refused(&["other settings", "hint"]);
     assert_eq!(send(&shares, &["--shard", "2/2", "--json"]).json()["n"], 6);
     send(&folder.path().join("strict"), &["--strict"]).refused(&["dog/zz.png"]);
+    let before = fs_err::read(data.join("bee/000.png")).unwrap();
+    send(&data, &[]).refused(&["images is not empty", "choose another --out"]);
+    assert_eq!(fs_err::read(data.join("bee/000.png")).unwrap(), before);
 }
 
 #[test]

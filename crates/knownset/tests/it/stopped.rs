@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use knownset_core::numpy::write_rows;
+use knownset_core::{Tensor, TensorFile};
 use ndarray::ArrayD;
 
 use crate::util::{Ran, command, golden, noise, run, text};
@@ -105,17 +106,28 @@ fn images_that_were_interrupted_go_on() {
     };
     let go_on = |arguments: &[String]| run(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(go_on(&arguments("whole.npz", "150")).code, 0);
+    let arrays = |name: &str| TensorFile::read(&workshop.path(name)).unwrap().tensors;
+    let whole = arrays("whole.npz");
+    let size = whole.values().map(|array| array.shape().iter().product::<usize>() * 4 / 8).sum::<usize>();
     let parts = workshop.path("parts.npz.parts");
-    let there = || fs_err::metadata(&parts).is_ok_and(|file| file.len() > 0);
+    let there = || fs_err::metadata(&parts).is_ok_and(|file| file.len() >= 2 * size as u64);
     pressed(folder, &arguments("parts.npz", "150"), there).refused(&["stopped", "of 8 images", "to go on"]);
     assert!(there() && !workshop.path("parts.npz").exists());
     go_on(&arguments("parts.npz", "7")).refused(&["parts.npz.parts", "other settings", "`steps`"]);
-    // As a run leaves it that is killed in the middle of an image.
-    let bytes = fs_err::read(&parts).unwrap();
+    // As a run leaves it that is killed in the middle of an image. What it has finished is not drawn again: a mark stays.
+    let mut bytes = fs_err::read(&parts).unwrap();
+    bytes[..4].copy_from_slice(&7.25_f32.to_le_bytes());
     fs_err::write(&parts, &bytes[..bytes.len() - 5]).unwrap();
     assert_eq!(go_on(&arguments("parts.npz", "150")).code, 0);
-    let whole = ["whole.npz", "parts.npz"].map(|name| fs_err::read(workshop.path(name)).unwrap());
-    assert!(whole[0] == whole[1] && !parts.exists());
+    assert!(!parts.exists() && !workshop.path("parts.npz.parts.made.json").exists());
+    let mut expected = whole;
+    let Some(Tensor::F32(latents)) = expected.get_mut("latents") else { panic!("no latents") };
+    latents[[0, 0, 0, 0]] = 7.25;
+    assert!(arrays("parts.npz") == expected);
+
+    // More than there can be was not made by this command.
+    fs_err::write(&parts, vec![0; 9 * size]).unwrap();
+    go_on(&arguments("parts.npz", "150")).refused(&["parts.npz.parts", "by something else"]);
 }
 
 #[test]

@@ -52,12 +52,15 @@ fn images_are_those_of_the_pipeline_with_the_empty_prompt_beside_the_context() {
     }
 
     write_npy(&contexts, &Array3::zeros((3, tokens, width)).into_dyn());
-    arguments(&[]).refused(&["3 contexts for 2 images of noise"]);
+    arguments(&[]).refused(&["context has shape [3,", "expected [2, T,"]);
     write_npy(&contexts, &context.clone().into_dyn());
     write_npy(&latents, &start.index_axis(ndarray::Axis(0), 0).to_owned().into_dyn());
     arguments(&[]).refused(&["l.npy", "expected [n, channels, h, w]"]);
     write_npy(&latents, &Array4::zeros((2, channels + 1, 4, 6)).into_dyn());
-    arguments(&[]).refused(&["has shape", "expected"]);
+    arguments(&[]).refused(&["noise has shape [2,", "expected [n,"]);
+    write_npy(&latents, &Array4::zeros((2, channels, 0, 6)).into_dyn());
+    arguments(&[]).refused(&["noise has shape [2,", "expected [n,"]);
+    assert!(!folder.path().join("out.npz.parts.made.json").exists(), "what is refused leaves nothing");
     fs_err::remove_dir_all(weights.join("tokenizer")).unwrap();
     arguments(&[]).refused(&["cannot load the pipeline", "tokenizer"]);
 }

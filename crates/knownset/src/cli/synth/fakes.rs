@@ -16,7 +16,7 @@ use crate::cli::{Keeping, at_least_one, shard};
 pub(crate) struct Outliers {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// Captions of training images, as `synth captions` writes them
+    /// Captions of the images of --data, as `synth captions` writes them
     #[arg(long, value_name = "FILE")]
     pub(crate) captions: PathBuf,
     /// Folder for the images, below images/, manifest.jsonl, contact.html, and what lies between: features.npz,

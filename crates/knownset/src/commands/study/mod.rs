@@ -50,7 +50,7 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// What tells a set of images from another, by its reference.
+/// What tells a set of images from another, by its reference; each is looked at once, and is not to change in a study.
 type Fingerprints = BTreeMap<String, String>;
 
 /// Trains a run with a seed and judges it.

@@ -10,6 +10,8 @@ use ndarray::{Array1, Array2, Array3};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::hint::Hint;
+
 /// Writes a file, whole or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let written = write_atomically(path, |out| out.write_all(bytes));
@@ -85,8 +87,26 @@ pub(super) fn numbers(numbers: impl IntoIterator<Item = usize>) -> Tensor {
 
 /// Refuses classes of a dataset that cannot be folders' names.
 pub(super) fn check_folders(classes: &[String], dataset: &str) -> anyhow::Result<()> {
-    let odd = classes.iter().find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']));
+    let own = [".png", ".json", ".jsonl", ".html"];
+    let odd = classes.iter().find(|name| {
+        let taken = own.iter().any(|ending| name.ends_with(ending));
+        taken || name.is_empty() || name.starts_with('.') || name.contains(['/', '\\'])
+    });
     odd.map_or(Ok(()), |odd| anyhow::bail!("the class {odd:?} of {dataset} cannot be a folder's name"))
+}
+
+/// Refuses a folder for classes that holds something, but no file whose name begins as one of ours: images that are there
+/// could be written over.
+pub(super) fn check_own(folder: &Path, ours: &[&str]) -> anyhow::Result<()> {
+    let names: Vec<String> = fs_err::read_dir(folder)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<std::io::Result<_>>()?;
+    let known = names.iter().any(|name| ours.iter().any(|own| name.starts_with(own)));
+    if known || names.is_empty() {
+        return Ok(());
+    }
+    let error = anyhow::anyhow!("{} is not empty, and was not made by this command", folder.display());
+    Err(error.context(Hint("choose another --out".into())))
 }
 
 /// Writes a picture as PNG.

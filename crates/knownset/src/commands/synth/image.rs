@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Context;
 use knownset_core::Tensor;
 use knownset_core::numpy::read_array;
-use knownset_nn::diffusion::Request;
+use knownset_nn::diffusion::{Request, SampleError};
 use ndarray::{Array, Array2, Array4, ArrayView2, Axis, Dimension, s};
 use serde_json::json;
 
@@ -24,11 +24,19 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     let context = numbers::<ndarray::Ix3>(&args.context, "[n, T, c]")?;
     let noise = numbers::<ndarray::Ix4>(&args.latents, "[n, channels, h, w]")?;
     let images = noise.len_of(Axis(0));
-    let contexts = context.len_of(Axis(0));
-    anyhow::ensure!(contexts == images, "{contexts} contexts for {images} images of noise");
     let pipeline = pipeline(&args.weights, args.on)?;
     let unconditional =
         pipeline.encode(&[""]).with_context(|| format!("the pipeline in {}", args.weights.display()))?;
+    let request = Request {
+        context: context.view(),
+        unconditional: unconditional.view(),
+        noise: noise.view(),
+        fresh: None,
+        method: args.scheduler.method(),
+        steps: args.steps,
+        guidance: args.guidance,
+    };
+    pipeline.check(&request)?;
     let [_, channels, height, width] = *noise.shape() else { unreachable!("four dimensions") };
     let latents = [channels, height, width];
     let pixels = drawing::pixels(&pipeline, [height, width]);
@@ -39,22 +47,21 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
         "weights": pipeline.weights_sha256(), "steps": args.steps, "guidance": args.guidance,
         "scheduler": format!("{:?}", args.scheduler), "precision": args.on.precision.to_string(),
     });
-    let mut parts = Parts::open(&args.out, &settings, sizes.iter().sum())?;
+    let mut parts = Parts::open(&args.out, &settings, images, sizes.iter().sum())?;
     let progress = printer.progress("images", images);
     progress.advance(parts.finished);
     for image in parts.finished..images {
         let one = image..=image;
         let request = Request {
             context: context.slice(s![one.clone(), .., ..]),
-            unconditional: unconditional.view(),
             noise: noise.slice(s![one, .., .., ..]),
-            fresh: None,
-            method: args.scheduler.method(),
-            steps: args.steps,
-            guidance: args.guidance,
+            ..request
         };
         let go_on = |_| if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let drawn = pipeline.sample(&request, go_on).with_context(|| format!("image {image} of {images}"))?;
+        let drawn = pipeline.sample(&request, go_on).map_err(|error| match error {
+            SampleError::NotFinite { step, .. } => SampleError::NotFinite { image, step },
+            error => error,
+        })?;
         if drawn.images.is_empty() {
             anyhow::bail!("stopped after {image} of {images} images; run the same command again to go on");
         }

@@ -107,7 +107,7 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
         })
     };
     for start in (journal.next..range.end).step_by(drawing.drawer.at_once) {
-        let places = start..(start + drawing.drawer.at_once).min(range.end);
+        let places = start..start.saturating_add(drawing.drawer.at_once).min(range.end);
         let entries: Vec<_> = places.into_par_iter().map(drawn_at).collect();
         let written = journal.write_finished(entries, &progress);
         written.with_context(|| format!("after {} of {} outliers", journal.next - range.start, range.len()))?;

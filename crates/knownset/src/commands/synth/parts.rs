@@ -1,6 +1,7 @@
 //! Arrays of one size in a file, one behind the other, each as it is finished: what a run that was stopped, however it was,
 //! goes on behind.
 
+use std::fs::TryLockError;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use fs_err::{File, OpenOptions};
 use serde_json::Value;
 
 use super::record::claim;
+use crate::hint::Hint;
 
 pub(super) struct Parts {
     file: File,
@@ -21,9 +23,9 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Opens what there is of `out`, made by these settings; a part cut short is taken off. An error if there are parts
-    /// that were made by others.
-    pub(super) fn open(out: &Path, settings: &Value, size: usize) -> anyhow::Result<Self> {
+    /// Opens what there is of `out`, made by these settings, at most so many parts of that size above 0; one that is cut
+    /// short is taken off. An error if there are parts that were made by other settings, and while another run is at it.
+    pub(super) fn open(out: &Path, settings: &Value, most: usize, size: usize) -> anyhow::Result<Self> {
         let paths = [".parts", ".parts.made.json"].map(|ending| {
             let mut path = out.as_os_str().to_owned();
             path.push(ending);
@@ -33,8 +35,15 @@ impl Parts {
         let there = fs_err::metadata(path).is_ok_and(|file| file.len() > 0);
         claim(record, settings, path, there)?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        if matches!(file.file().try_lock(), Err(TryLockError::WouldBlock)) {
+            anyhow::bail!("another run is writing {}", path.display());
+        }
         let bytes = (size * size_of::<f32>()) as u64;
         let finished = file.metadata()?.len() / bytes;
+        if finished > most as u64 {
+            let error = anyhow::anyhow!("{} holds {finished} images of {most}", path.display());
+            return Err(error.context(Hint("remove it, and draw them again".into())));
+        }
         file.set_len(finished * bytes)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Self { file, paths, size, finished: usize::try_from(finished)? })

@@ -28,6 +28,8 @@ pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<St
     let images = Images::open(&args.source.data, args.strict)?;
     files::check_folders(images.class_names(), &args.source.data)?;
     let pipeline = drawing::pipeline(&drawer.weights, drawer.on)?;
+    let vae = pipeline.autoencoder().is_some();
+    anyhow::ensure!(vae, "the pipeline in {} has no autoencoder", drawer.weights.display());
     let [side, ..] = drawing::pixels(&pipeline, [drawing::side(&pipeline, &drawer.weights)?; 2]);
     let range = share(images.len(), args.shard);
     let settings = json!({
@@ -36,6 +38,7 @@ pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<St
     });
     let manifest = out.join(MANIFEST);
     fs_err::create_dir_all(out)?;
+    files::check_own(out, &[MANIFEST, RECORD])?;
     claim(&out.join(RECORD), &settings, out, manifest.exists())?;
     let mut journal = Journal::open(&manifest, range.start, |line, next| {
         (range.contains(&next) && line["id"] == images.id(next)).then_some(next)
@@ -47,15 +50,24 @@ pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<St
         let label = images.label(row);
         let mut entry = Entry::of(&images, row, Kind::Reconstruction, label);
         if let Some(picture) = entry.read(&images, row, args.strict, printer)? {
-            let class = usize::try_from(label).ok().and_then(|label| images.class_names().get(label));
-            let path = class.map_or_else(|| format!("{row:06}.png"), |class| format!("{class}/{row:06}.png"));
-            files::write_picture(&out.join(&path), &reconstructed(&pipeline, &picture, side)?)?;
+            let Some(picture) = reconstructed(&pipeline, &picture, side)? else {
+                entry.rejected = Some("not-finite".into());
+                return Ok(entry);
+            };
+            let path = match usize::try_from(label).ok() {
+                None => format!("{row:06}.png"),
+                Some(label) => {
+                    let class = images.class_names().get(label).cloned().unwrap_or_else(|| label.to_string());
+                    format!("{class}/{row:06}.png")
+                }
+            };
+            files::write_picture(&out.join(&path), &picture)?;
             entry.path = Some(path);
         }
         Ok(entry)
     };
     for start in (journal.next..range.end).step_by(drawer.at_once) {
-        let rows = start..(start + drawer.at_once).min(range.end);
+        let rows = start..start.saturating_add(drawer.at_once).min(range.end);
         let entries: Vec<_> = rows.into_par_iter().map(made_of).collect();
         let written = journal.write_finished(entries, &progress);
         written.with_context(|| format!("after {} of {} reconstructions", journal.next - range.start, range.len()))?;
@@ -64,12 +76,16 @@ pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<St
     Summary::new(out, "Reconstructions", &images)?.print(printer)
 }
 
-/// The picture's middle, as a square of the pipeline's side, through the autoencoder and back.
-fn reconstructed(pipeline: &Pipeline, picture: &RgbImage, side: usize) -> anyhow::Result<RgbImage> {
+/// The picture's middle, as a square of the pipeline's side, through the autoencoder and back; nothing where its numbers
+/// overflow.
+fn reconstructed(pipeline: &Pipeline, picture: &RgbImage, side: usize) -> anyhow::Result<Option<RgbImage>> {
     let size = u32::try_from(side)?;
     let resize = Resize::Shorter { size, filter: Filter::Bilinear };
     let planes = preprocess(picture, &Preprocess { resize, size, mean: [0.0; 3], std: [1.0; 3] });
     let planes = Array3::from_shape_vec((3, side, side), planes)?;
     let pixels = pipeline.reconstruct(planes.view().permuted_axes([1, 2, 0]));
-    files::picture(&pixels).context("an image of other colours than red, green and blue")
+    if pixels.iter().any(|value| !value.is_finite()) {
+        return Ok(None);
+    }
+    files::picture(&pixels).context("an image of other colours than red, green and blue").map(Some)
 }

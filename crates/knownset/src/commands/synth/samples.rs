@@ -50,6 +50,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     let name = args.shard.map_or("manifest".to_owned(), |(index, count)| format!("manifest-{index}-of-{count}"));
     let [manifest, record] = ["jsonl", "made.json"].map(|ending| args.out.join(format!("{name}.{ending}")));
     fs_err::create_dir_all(&args.out)?;
+    files::check_own(&args.out, &["manifest"])?;
     claim(&record, &settings, &manifest, manifest.exists())?;
     let mut journal = Journal::open(&manifest, range.start, |line, next| {
         (range.contains(&next) && line["id"] == id(next)).then_some(next)
@@ -66,7 +67,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
         Ok(json!({ "id": id(row), "label": class, "class": classes[class], "prompt": prompts[class] }))
     };
     for start in (journal.next..range.end).step_by(args.drawer.at_once) {
-        let rows = start..(start + args.drawer.at_once).min(range.end);
+        let rows = start..start.saturating_add(args.drawer.at_once).min(range.end);
         let lines: Vec<_> = rows.into_par_iter().map(drawn_at).collect();
         let written = journal.write_finished(lines, &progress);
         written.with_context(|| format!("after {} of {} samples", journal.next - range.start, range.len()))?;
