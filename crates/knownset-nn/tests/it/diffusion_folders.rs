@@ -160,7 +160,7 @@ fn configurations_that_cannot_be_are_refused() {
     type Change = fn(&mut Value);
     let index = "model_index.json";
     let (unet, vae, text) = ("unet/config.json", "vae/config.json", "text_encoder/config.json");
-    let cases: [(&str, Change, &str); 25] = [
+    let cases: [(&str, Change, &str); 27] = [
         (
             index,
             |c| c["_class_name"] = "StableDiffusionXLPipeline".into(),
@@ -187,6 +187,8 @@ fn configurations_that_cannot_be_are_refused() {
         (unet, |c| c["down_block_types"][0] = "AttnDownBlock2D".into(), "expected DownBlock2D or CrossAttnDownBlock2D"),
         (unet, |c| c["class_embed_type"] = "timestep".into(), "class_embed_type is \"timestep\", only null"),
         (unet, |c| c["out_channels"] = 8.into(), "wants [8, 8, 3, 3], has [4, 8, 3, 3]"),
+        (unet, |c| c["sample_size"] = 0.into(), "sample_size has 0"),
+        (unet, |c| c["sample_size"] = 1_000_000.into(), "sample_size has 1000000"),
         (unet, |c| *c = json!([]), "not an object"),
         (vae, |c| c["norm_num_groups"] = 4.into(), "norm_num_groups 4 does not divide 6"),
         (vae, |c| c["scaling_factor"] = 0.into(), "scaling_factor is 0"),
