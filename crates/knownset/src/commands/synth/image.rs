@@ -23,7 +23,7 @@ use crate::printer::Printer;
 pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     let context = numbers::<ndarray::Ix3>(&args.context, "[n, T, c]")?;
     let noise = numbers::<ndarray::Ix4>(&args.latents, "[n, channels, h, w]")?;
-    let images = noise.len_of(Axis(0));
+    let (images, channels, height, width) = noise.dim();
     let pipeline = pipeline(&args.weights, args.on)?;
     let unconditional =
         pipeline.encode(&[""]).with_context(|| format!("the pipeline in {}", args.weights.display()))?;
@@ -37,7 +37,6 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
         guidance: args.guidance,
     };
     pipeline.check(&request)?;
-    let [_, channels, height, width] = *noise.shape() else { unreachable!("four dimensions") };
     let latents = [channels, height, width];
     let pixels = drawing::pixels(&pipeline, [height, width]);
     let sizes = [latents, pixels].map(|shape| shape.iter().product::<usize>());
