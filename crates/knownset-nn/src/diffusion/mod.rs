@@ -209,10 +209,11 @@ pub enum EncodeError {
     Tokenizer(#[from] TokenizerError),
 }
 
-/// The first image of a batch `[n, i, H, W]` about −1..1, as `[H, W, i]` in 0..1.
+/// The first image of a batch `[n, i, H, W]` about −1..1, as `[H, W, i]` in 0..1; NaN for a number that overflowed.
 fn image(images: Tensor<4>) -> Array3<f32> {
     let [_, channels, height, width] = images.dims();
-    let values = images.into_data().iter::<f32>().map(|value| (value / 2.0 + 0.5).clamp(0.0, 1.0)).collect();
+    let shown = |value: f32| if value.is_finite() { (value / 2.0 + 0.5).clamp(0.0, 1.0) } else { f32::NAN };
+    let values = images.into_data().iter::<f32>().map(shown).collect();
     let image = Array3::from_shape_vec((channels, height, width), values).expect("a value for each pixel");
     image.permuted_axes([1, 2, 0]).as_standard_layout().into_owned()
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use knownset_nn::diffusion::{Method, Pipeline, Request, SampleError};
-use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
+use ndarray::{Array2, Array3, Array4, ArrayView2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -61,6 +61,31 @@ pub struct Diffusion<'a> {
     pub guidance: f64,
 }
 
+impl Diffusion<'_> {
+    /// Whether anything can be drawn this way.
+    ///
+    /// # Errors
+    /// What [`Generator::draw`] would say of every image.
+    pub fn check(&self) -> Result<(), SampleError> {
+        let noise = Array4::zeros(self.shape());
+        self.pipeline.check(&self.request(self.unconditional.view(), &noise))
+    }
+
+    /// Of one image's noise.
+    fn shape(&self) -> (usize, usize, usize, usize) {
+        (1, self.pipeline.unet().spec().inputs, self.sides[0], self.sides[1])
+    }
+
+    fn request<'a>(&'a self, context: ArrayView2<'a, f32>, noise: &'a Array4<f32>) -> Request<'a> {
+        Request {
+            method: self.method,
+            steps: self.steps,
+            guidance: self.guidance,
+            ..Request::new(context.insert_axis(Axis(0)), self.unconditional.view().insert_axis(Axis(0)), noise.view())
+        }
+    }
+}
+
 impl Generator for Diffusion<'_> {
     type Condition = Array2<f32>;
     type Error = SampleError;
@@ -70,21 +95,12 @@ impl Generator for Diffusion<'_> {
         wanted: &[Wanted<Array2<f32>>],
         each: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Vec<Option<Array3<f32>>>, SampleError> {
-        let [height, width] = self.sides;
-        let channels = self.pipeline.unet().spec().inputs;
-        let unconditional = self.unconditional.view().insert_axis(Axis(0));
+        let shape = self.shape();
         let mut images = Vec::with_capacity(wanted.len());
         for one in wanted {
-            let noise = one.noise(channels * height * width);
-            let noise = Array4::from_shape_vec((1, channels, height, width), noise).expect("a number for each place");
-            let context: ArrayView3<'_, f32> = one.condition.view().insert_axis(Axis(0));
-            let request = Request {
-                method: self.method,
-                steps: self.steps,
-                guidance: self.guidance,
-                ..Request::new(context, unconditional, noise.view())
-            };
-            match self.pipeline.sample(&request, |_| each()) {
+            let noise = one.noise(shape.1 * shape.2 * shape.3);
+            let noise = Array4::from_shape_vec(shape, noise).expect("a number for each place");
+            match self.pipeline.sample(&self.request(one.condition.view(), &noise), |_| each()) {
                 Ok(drawn) => match drawn.images.outer_iter().next() {
                     Some(image) => images.push(Some(image.to_owned())),
                     None => break,

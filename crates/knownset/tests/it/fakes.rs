@@ -114,6 +114,15 @@ fn outliers_go_on_where_they_stopped_and_shares_are_the_whole() {
         let refused = workshop.outliers("parts", &["--size", "12", other, value]);
         refused.refused(&["other settings", name, "hint"]);
     }
+    // An image more moves the rows that noise and names come from.
+    let more = workshop.images.join("ant/0000.png");
+    fs_err::copy(workshop.images.join("ant/000.png"), &more).unwrap();
+    workshop.outliers("parts", &["--size", "12"]).refused(&["other settings", "`images`"]);
+    fs_err::remove_file(more).unwrap();
+    // What cannot be drawn is refused before anything is made.
+    workshop.outliers("other", &["--steps", "2000"]).refused(&["2000 steps"]);
+    assert!(!workshop.path("other").exists());
+    workshop.outliers("other", &["--size", "99999999"]).refused(&["--size", "16384"]);
 
     let (mut lines, mut images) = (Vec::new(), BTreeMap::new());
     for share in ["1/3", "2/3", "3/3"] {

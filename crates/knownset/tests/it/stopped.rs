@@ -1,6 +1,6 @@
 //! What a stage leaves when it is stopped in the middle, by Ctrl-C or by a disk that is full, and how it goes on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use knownset_core::numpy::write_rows;
 use knownset_core::{Tensor, TensorFile};
 use ndarray::ArrayD;
 
-use crate::util::{Ran, command, golden, noise, run, text};
+use crate::util::{Ran, command, golden, image_folder, noise, run, text};
 use crate::workshop::Workshop;
 
 /// How long a run may take to get somewhere.
@@ -43,10 +43,30 @@ fn written(path: &Path) -> usize {
     fs_err::read_to_string(path).map_or(0, |text| text.lines().count())
 }
 
-fn captions(workshop: &Workshop, out: &str) -> Vec<String> {
+fn captions(workshop: &Workshop, data: &str, out: &str) -> Vec<String> {
     let (weights, out) = (golden("blip2/half"), workshop.path(out));
-    let usual = ["synth", "captions", "--weights", text(&weights), "--data", &workshop.data, "--out", text(&out)];
+    let usual = ["synth", "captions", "--weights", text(&weights), "--data", data, "--out", text(&out)];
     [&usual[..], &["--max-tokens", "5", "--batch-size", "1"]].concat().into_iter().map(str::to_owned).collect()
+}
+
+/// Noise for as many images of the workshop's pipeline.
+fn latents(workshop: &Workshop, images: usize) -> PathBuf {
+    let path = workshop.path("noise.npy");
+    let rows = (0..images)
+        .map(|row| ArrayD::from_shape_fn(vec![4, 4, 4], |at| noise(3, row * 64 + at[0] * 16 + at[1] * 4 + at[2])));
+    write_rows(&path, images, &[4, 4, 4], rows).unwrap();
+    path
+}
+
+fn images(workshop: &Workshop, latents: &Path, out: &str, steps: &str) -> Vec<String> {
+    let [contexts, weights, out] = ["kept/contexts.npy", "pipeline", out].map(|name| workshop.path(name));
+    let usual = ["synth", "image", "--weights", text(&weights), "--context", text(&contexts)];
+    let more = ["--latents", text(latents), "--steps", steps, "--out", text(&out)];
+    [&usual[..], &more].concat().into_iter().map(str::to_owned).collect()
+}
+
+fn again(folder: &Path, arguments: &[String]) -> Ran {
+    run(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[test]
@@ -93,18 +113,9 @@ fn images_that_were_interrupted_go_on() {
     let workshop = Workshop::new();
     let folder = workshop.folder.path();
     assert_eq!(workshop.outliers("kept", &["--keep-contexts"]).code, 0);
-    let latents = workshop.path("noise.npy");
-    let rows = (0..8)
-        .map(|row| ArrayD::from_shape_fn(vec![4, 4, 4], |at| noise(3, row * 64 + at[0] * 16 + at[1] * 4 + at[2])));
-    write_rows(&latents, 8, &[4, 4, 4], rows).unwrap();
-    let [contexts, weights] = ["kept/contexts.npy", "pipeline"].map(|name| workshop.path(name));
-    let arguments = |out: &str, steps: &str| -> Vec<String> {
-        let out = workshop.path(out);
-        let usual = ["synth", "image", "--weights", text(&weights), "--context", text(&contexts)];
-        let more = ["--latents", text(&latents), "--steps", steps, "--out", text(&out)];
-        [&usual[..], &more].concat().into_iter().map(str::to_owned).collect()
-    };
-    let go_on = |arguments: &[String]| run(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let latents = latents(&workshop, 8);
+    let arguments = |out: &str, steps: &str| images(&workshop, &latents, out, steps);
+    let go_on = |arguments: &[String]| again(folder, arguments);
     assert_eq!(go_on(&arguments("whole.npz", "150")).code, 0);
     let arrays = |name: &str| TensorFile::read(&workshop.path(name)).unwrap().tensors;
     let whole = arrays("whole.npz");
@@ -131,16 +142,86 @@ fn images_that_were_interrupted_go_on() {
 }
 
 #[test]
+fn images_on_a_full_disk_go_on() {
+    let workshop = Workshop::new();
+    let folder = workshop.folder.path();
+    assert_eq!(workshop.outliers("kept", &["--keep-contexts"]).code, 0);
+    let latents = latents(&workshop, 8);
+    let arguments = |out: &str| images(&workshop, &latents, out, "2");
+    assert_eq!(again(folder, &arguments("whole.npz")).code, 0);
+    let whole = TensorFile::read(&workshop.path("whole.npz")).unwrap().tensors;
+    let bytes = whole.values().map(|array| array.shape().iter().product::<usize>() * 4).sum::<usize>();
+    let parts = workshop.path("parts.npz.parts");
+    // Not place for all images, then place for all, but not for the file that they belong in.
+    for (blocks, named, kept) in [(bytes / 512 - 1, "parts.npz.parts", bytes - 512), (bytes / 512, "parts.npz", bytes)]
+    {
+        cramped(folder, u32::try_from(blocks).unwrap(), &arguments("parts.npz")).refused(&["cannot write", named]);
+        assert!(fs_err::metadata(&parts).unwrap().len() as usize >= kept - bytes / 8);
+        assert!(!workshop.path("parts.npz").exists(), "half a file is none");
+    }
+    assert_eq!(again(folder, &arguments("parts.npz")).code, 0);
+    assert!(TensorFile::read(&workshop.path("parts.npz")).unwrap().tensors == whole && !parts.exists());
+}
+
+#[test]
+fn captions_and_backgrounds_that_were_interrupted_go_on() {
+    let workshop = Workshop::new();
+    let folder = workshop.folder.path();
+    let data = format!("folder:{}", text(&image_folder(folder, "many", 200)));
+    let said = workshop.path("said.jsonl");
+    pressed(folder, &captions(&workshop, &data, "said.jsonl"), || written(&said) > 0).refused(&["stopped", "of 800"]);
+    let done = written(&said);
+    assert!((1..800).contains(&done), "{done}");
+    let kept = fs_err::read(&said).unwrap();
+    pressed(folder, &captions(&workshop, &data, "said.jsonl"), || written(&said) > done).refused(&["stopped"]);
+    assert!(fs_err::read(&said).unwrap().starts_with(&kept));
+
+    let boxes: Vec<String> = ["ant", "bee", "cow", "dog"]
+        .iter()
+        .flat_map(|class| (0..200).map(move |n| format!("{class}/{n:03}.png")))
+        .map(|id| serde_json::json!({ "id": id, "boxes": [[4.0, 5.0, 20.0, 21.0]] }).to_string())
+        .collect();
+    fs_err::write(workshop.path("boxes.jsonl"), boxes.join("\n") + "\n").unwrap();
+    let blurred = |out: &str| -> Vec<String> {
+        let [boxes, out] = ["boxes.jsonl", out].map(|name| workshop.path(name));
+        let usual = ["synth", "backgrounds", "--data", &data, "--boxes", text(&boxes), "--out", text(&out)];
+        usual.into_iter().chain(["--batch-size", "1"]).map(str::to_owned).collect()
+    };
+    assert_eq!(again(folder, &blurred("whole")).code, 0);
+    let manifest = workshop.path("parts/manifest.jsonl");
+    let ran = pressed(folder, &blurred("parts"), || written(&manifest) > 0);
+    ran.refused(&["stopped", "of 800 backgrounds", "run the same command again to go on"]);
+    assert!((1..800).contains(&written(&manifest)));
+    assert_eq!(again(folder, &blurred("parts")).code, 0);
+    assert!(workshop.files("parts") == workshop.files("whole"));
+}
+
+#[test]
+fn what_one_run_makes_no_other_touches() {
+    let workshop = Workshop::new();
+    assert_eq!(workshop.outliers("out", &[]).code, 0);
+    let whole = workshop.files("out");
+    let record = fs_err::File::open(workshop.path("out/made.json")).unwrap();
+    record.file().lock().unwrap();
+    for other in [&[][..], &["--seed", "1"]] {
+        workshop.outliers("out", other).refused(&["another run is making", "out"]);
+    }
+    drop(record);
+    assert!(workshop.files("out") == whole);
+    assert_eq!(workshop.outliers("out", &[]).code, 0);
+}
+
+#[test]
 fn captions_on_a_full_disk_go_on() {
     let workshop = Workshop::new();
     let folder = workshop.folder.path();
-    let go_on = |arguments: Vec<String>| run(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(go_on(captions(&workshop, "whole.jsonl")).code, 0);
+    let captions = |out: &str| captions(&workshop, &workshop.data, out);
+    assert_eq!(again(folder, &captions("whole.jsonl")).code, 0);
     let whole = fs_err::read(workshop.path("whole.jsonl")).unwrap();
     assert!(whole.len() > 512, "{}", whole.len());
-    cramped(folder, 1, &captions(&workshop, "parts.jsonl")).refused(&["cannot write", "parts.jsonl"]);
+    cramped(folder, 1, &captions("parts.jsonl")).refused(&["cannot write", "parts.jsonl"]);
     let kept = fs_err::read(workshop.path("parts.jsonl")).unwrap();
     assert!(!kept.is_empty() && kept.len() <= 512 && whole.starts_with(&kept));
-    assert_eq!(go_on(captions(&workshop, "parts.jsonl")).code, 0);
+    assert_eq!(again(folder, &captions("parts.jsonl")).code, 0);
     assert!(fs_err::read(workshop.path("parts.jsonl")).unwrap() == whole);
 }

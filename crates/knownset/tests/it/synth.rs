@@ -39,7 +39,7 @@ fn images_are_those_of_the_pipeline_with_the_empty_prompt_beside_the_context() {
         all.extend(more);
         run(folder.path(), &all)
     };
-    for (name, method) in [("ddim", Method::Ddim { eta: 0.0 }), ("euler", Method::Euler)] {
+    for (name, method) in [("ddim", Method::Ddim { eta: 0.0 }), ("pndm", Method::Pndm), ("euler", Method::Euler)] {
         assert_eq!(arguments(&["--json", "--scheduler", name]).json()["n"], 2);
         let written = TensorFile::read(&out).unwrap().tensors;
         let empty = pipeline.encode(&[""]).unwrap();
@@ -123,7 +123,6 @@ fn boxes_lie_about_where_the_image_is() {
         run(folder.path(), &[&usual[..], more].concat())
     };
     boxes(&["--prompt", "a cat .", "--box-threshold", "2"]).refused(&["threshold is 2"]);
-    fs_err::remove_file(&out).unwrap();
     assert_eq!(boxes(&["--box-threshold", "0", "--json"]).json()["n"], 4);
     let own = lines(&out);
     fs_err::remove_file(&out).unwrap();
@@ -149,21 +148,64 @@ fn boxes_lie_about_where_the_image_is() {
 }
 
 #[test]
+fn boxes_are_shared_out_and_leave_out_what_is_no_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = image_folder(folder.path(), "images", 1);
+    let data = format!("folder:{}", text(&images));
+    let weights = golden("grounding/swin-t");
+    let boxes = |stage: &str, out: &str, more: &[&str]| {
+        let named = if stage == "boxes" { "--weights" } else { "--grounding-weights" };
+        let out = folder.path().join(out);
+        let usual = ["synth", stage, named, text(&weights), "--data", &data, "--box-threshold", "0.4"];
+        run(folder.path(), &[&usual[..], &["--out", text(&out)], more].concat())
+    };
+    assert_eq!(boxes("boxes", "whole.jsonl", &[]).code, 0);
+    let shares = ["1/2", "2/2"].map(|share| {
+        let out = format!("share-{}.jsonl", &share[..1]);
+        assert_eq!(boxes("boxes", &out, &["--shard", share]).code, 0);
+        fs_err::read(folder.path().join(out)).unwrap()
+    });
+    assert!(shares.concat() == fs_err::read(folder.path().join("whole.jsonl")).unwrap());
+
+    fs_err::write(images.join("cow/000.png"), b"no image").unwrap();
+    let said = boxes("boxes", "odd.jsonl", &["--json"]).json();
+    assert_eq!((&said["n"], &said["left_out"]), (&3.into(), &1.into()));
+    let ids: Vec<_> = lines(&folder.path().join("odd.jsonl")).iter().map(|line| line["id"].clone()).collect();
+    assert_eq!(ids, ["ant/000.png", "bee/000.png", "dog/000.png"]);
+    boxes("boxes", "strict.jsonl", &["--strict"]).refused(&["cow/000.png"]);
+    assert_eq!(lines(&folder.path().join("strict.jsonl")).len(), 2, "what came before is kept");
+    // Nor is it lost to the counts of what is made of the boxes.
+    let said = boxes("backgrounds", "backgrounds", &["--json"]).json();
+    let rejected = said["rejected"].as_object().unwrap();
+    assert_eq!(rejected["no-line"], 1);
+    let counts = rejected.values().map(|count| count.as_u64().unwrap());
+    assert_eq!(said["n"].as_u64().unwrap() + counts.sum::<u64>(), 4);
+}
+
+#[test]
 fn a_broken_checkpoint_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("folder:{}", text(&image_folder(folder.path(), "images", 1)));
-    let weights = folder.path().join("blip2");
-    copy(&golden("blip2/half"), &weights);
-    let out = folder.path().join("captions.jsonl");
-    let captions = || {
-        run(folder.path(), &["synth", "captions", "--weights", text(&weights), "--data", &data, "--out", text(&out)])
-    };
-    let file = weights.join("model.safetensors");
-    let bytes = fs_err::read(&file).unwrap();
-    fs_err::write(&file, &bytes[..bytes.len() - 100]).unwrap();
-    captions().refused(&["cannot load the captioner", "model.safetensors"]);
-    fs_err::write(&file, bytes).unwrap();
-    fs_err::remove_file(weights.join("tokenizer.json")).unwrap();
-    captions().refused(&["cannot load the captioner", "tokenizer"]);
-    assert!(!out.exists());
+    let out = folder.path().join("out.jsonl");
+    for (stage, network, checkpoint, part) in [
+        ("captions", "captioner", "blip2/half", "model.safetensors"),
+        ("boxes", "detector", "grounding/swin-t", "model-00002-of-00002.safetensors"),
+    ] {
+        let weights = folder.path().join(network);
+        copy(&golden(checkpoint), &weights);
+        let refused = |file: &str| {
+            let usual = ["synth", stage, "--weights", text(&weights), "--data", &data, "--out", text(&out)];
+            run(folder.path(), &usual).refused(&[&format!("cannot load the {network}"), file]);
+            assert!(!out.exists());
+        };
+        let file = weights.join(part);
+        let bytes = fs_err::read(&file).unwrap();
+        fs_err::write(&file, &bytes[..bytes.len() - 100]).unwrap();
+        refused(part);
+        fs_err::remove_file(&file).unwrap();
+        refused(part);
+        fs_err::write(&file, bytes).unwrap();
+        fs_err::remove_file(weights.join("tokenizer.json")).unwrap();
+        refused("tokenizer");
+    }
 }

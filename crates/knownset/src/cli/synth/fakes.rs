@@ -73,7 +73,7 @@ pub(crate) struct Drawing {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Side of the images that are kept, in pixels; 0: as they are drawn
-    #[arg(long, value_name = "SIDE", default_value_t = 0)]
+    #[arg(long, value_name = "SIDE", default_value_t = 0, value_parser = side())]
     pub(crate) size: u32,
     /// Keep only images whose cosine with their class's name, by the CLIP, is in this range; either end may be left out
     #[arg(long, value_name = "LOW..HIGH", allow_hyphen_values = true)]
@@ -140,7 +140,7 @@ pub(crate) struct Backgrounds {
     pub(crate) out: PathBuf,
     /// Side that images are brought to before the blur, whose window is 50 pixels wide; 0: as they are. FodFoM takes 224
     /// for CIFAR
-    #[arg(long, value_name = "SIDE", default_value_t = 0)]
+    #[arg(long, value_name = "SIDE", default_value_t = 0, value_parser = side())]
     pub(crate) size: u32,
     /// Only the I-th of N shares of the images; each into a folder of its own
     #[arg(long, value_name = "I/N", value_parser = shard)]
@@ -191,7 +191,7 @@ pub(crate) struct All {
     #[command(flatten)]
     pub(crate) thresholds: BoxThresholds,
     /// Side that images are brought to before boxes are blurred: --size of `synth backgrounds`
-    #[arg(long, value_name = "SIDE", default_value_t = 0)]
+    #[arg(long, value_name = "SIDE", default_value_t = 0, value_parser = side())]
     pub(crate) blur_size: u32,
     #[command(flatten)]
     pub(crate) drawing: Drawing,
@@ -225,6 +225,11 @@ impl FromStr for Band {
 
 fn finite(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| format!("{text:?} is not a number"))
+}
+
+/// Sides of images that this program makes larger or smaller.
+fn side() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(..=16384)
 }
 
 fn template(text: &str) -> Result<String, String> {

@@ -105,12 +105,10 @@ fn asked(
     let trained = [Some(&typed.data), typed.val.as_ref(), typed.synthetic.as_ref()].into_iter().flatten();
     let mut images = BTreeMap::new();
     for reference in judged.chain(trained).chain(&typed.outliers) {
-        let fingerprint = match known.get(reference) {
-            Some(fingerprint) => fingerprint.clone(),
-            None => Images::open(reference, false)?.fingerprint(),
-        };
-        known.insert(reference.clone(), fingerprint.clone());
-        images.insert(reference, fingerprint);
+        if !known.contains_key(reference) {
+            known.insert(reference.clone(), Images::open(reference, false)?.fingerprint());
+        }
+        images.insert(reference, known.get(reference).cloned());
     }
     let asked = json!({
         "version": env!("CARGO_PKG_VERSION"), "images": images, "seed": typed.descent.seed,

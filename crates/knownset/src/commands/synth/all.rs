@@ -53,6 +53,12 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
     )?;
     let out = args.out.display();
     let all = json!({ "out": out.to_string(), "captions": written, "outliers": outliers, "backgrounds": backgrounds });
-    printer.result(&all, || format!("{backgrounds}\nfolder:{out} is all fakes, for train --outliers"))?;
+    let kinds = match (outliers.n(), backgrounds.n()) {
+        (0, 0) => "there are no fakes".to_owned(),
+        (0, _) => format!("folder:{out}/backgrounds is all fakes, for train --outliers"),
+        (_, 0) => format!("folder:{out}/outliers is all fakes, for train --outliers"),
+        _ => format!("folder:{out} is all fakes, for train --outliers"),
+    };
+    printer.result(&all, || format!("{backgrounds}\n{kinds}"))?;
     Ok(Status::Done)
 }

@@ -1,22 +1,20 @@
 //! `knownset synth backgrounds`: boxes around the known object → images without it.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use image::RgbImage;
 use knownset_train::synthesis::{Pixels, Rejected, blurred};
-use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::journal::Journal;
 use super::manifest::{Entry, Kind, MANIFEST, RECORD, Summary};
-use super::record::{claim, digest, share};
+use super::record::{claim, digest, holds, share};
 use super::{boxes, files};
 use crate::cli::{Backgrounds, Boxes, GroundingName, Lines};
 use crate::commands::Status;
-use crate::images::{Images, STOP};
+use crate::images::Images;
 use crate::printer::Printer;
 
 /// What is read of a line that `synth boxes` writes.
@@ -52,8 +50,9 @@ pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summa
     };
     let all = boxed(&path, &images)?;
     let looked_at = if args.boxes.is_some() { images.len() } else { share(images.len(), args.shard).len() };
-    if all.len() < looked_at {
-        printer.note(format!("note: {} has nothing to say of {} images", path.display(), looked_at - all.len()));
+    let unsaid = looked_at - all.len().min(looked_at);
+    if unsaid > 0 {
+        printer.note(format!("note: {} has nothing to say of {unsaid} images", path.display()));
     }
     let range = share(all.len(), shard);
     let settings = json!({
@@ -61,24 +60,13 @@ pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summa
         "rows": [range.start, range.end],
     });
     let manifest = out.join(MANIFEST);
-    claim(&out.join(RECORD), &settings, out, manifest.exists())?;
+    let _claim = claim(&out.join(RECORD), &settings, out, || holds(&manifest))?;
     let mut journal = Journal::open(&manifest, range.start, |line, next| {
         (range.contains(&next) && line["id"] == images.id(all[next].row)).then_some(next)
     })?;
-    let progress = printer.progress("backgrounds", range.len());
-    progress.advance(journal.next - range.start);
-    for start in (journal.next..range.end).step_by(args.batch_size) {
-        if STOP.load(Ordering::Relaxed) {
-            let done = start - range.start;
-            anyhow::bail!("stopped after {done} of {}; run the same command again to go on", range.len());
-        }
-        let rows = start..(start + args.batch_size).min(range.end);
-        let entries = all[rows.clone()].par_iter().map(|boxed| background(args, &images, boxed, printer));
-        journal.write(&entries.collect::<anyhow::Result<Vec<_>>>()?)?;
-        progress.advance(rows.len());
-    }
-    drop(progress);
-    Summary::new(out, "Backgrounds", &images)
+    let of = |row: usize| background(args, &images, &all[row], printer);
+    journal.fill(range, args.batch_size, "backgrounds", printer, of)?;
+    Ok(Summary::new(out, "Backgrounds", &images)?.without("no-line", if shard.is_none() { unsaid } else { 0 }))
 }
 
 /// Looking for each image's own class.

@@ -1,6 +1,7 @@
 //! `knownset synth boxes`: images → where a detector sees what a prompt names.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use knownset_data::preprocess_scaled;
@@ -15,7 +16,7 @@ use super::lines::{self, Answer, Written};
 use crate::checkpoints;
 use crate::cli::{BoxThresholds, Boxes, GroundingName};
 use crate::commands::Status;
-use crate::images::Images;
+use crate::images::{Images, STOP};
 use crate::printer::Printer;
 
 #[derive(Serialize, Default)]
@@ -53,6 +54,7 @@ fn boxes(
     rows: Range<usize>,
 ) -> anyhow::Result<Vec<Answer<Found>>> {
     let one = |row: usize| -> anyhow::Result<Answer<Found>> {
+        anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped");
         let image = match images.decoded(row) {
             Ok(decoded) => decoded.image,
             Err(why) => return Ok(Answer::Unreadable(why.to_string())),

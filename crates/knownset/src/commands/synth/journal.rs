@@ -2,14 +2,18 @@
 //! it was, goes on behind the last whole line.
 
 use std::io::{BufRead, BufReader, Seek, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use fs_err::{File, OpenOptions};
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::printer::Progress;
+use crate::images::STOP;
+use crate::printer::Printer;
 
 pub(super) struct Journal {
     file: File,
@@ -61,19 +65,35 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes lines about the next rows, a line for each, as far as there are any before the first error; then tells
-    /// that.
-    pub(super) fn write_finished<T: Serialize>(
+    /// Makes the rows from the end of the file on, `at_once` of them side by side, and writes a line about each. What is
+    /// finished before the first error is written too.
+    pub(super) fn fill<T: Serialize + Send>(
         &mut self,
-        lines: Vec<anyhow::Result<T>>,
-        progress: &Progress,
+        rows: Range<usize>,
+        at_once: usize,
+        what: &str,
+        printer: Printer,
+        make: impl Fn(usize) -> anyhow::Result<T> + Sync,
     ) -> anyhow::Result<()> {
-        let mut failed = None;
-        let finished = lines.into_iter().map_while(|line| line.map_err(|error| failed = Some(error)).ok());
-        let finished: Vec<T> = finished.collect();
-        self.write(&finished)?;
-        self.next += finished.len();
-        progress.advance(finished.len());
-        failed.map_or(Ok(()), Err)
+        let progress = printer.progress(what, rows.len());
+        progress.advance(self.next - rows.start);
+        for start in (self.next..rows.end).step_by(at_once) {
+            let some = start..start.saturating_add(at_once).min(rows.end);
+            let make = |row| {
+                anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped; run the same command again to go on");
+                make(row)
+            };
+            let lines: Vec<anyhow::Result<T>> = some.into_par_iter().map(make).collect();
+            let mut failed = None;
+            let finished = lines.into_iter().map_while(|line| line.map_err(|error| failed = Some(error)).ok());
+            let finished: Vec<T> = finished.collect();
+            self.write(&finished)?;
+            self.next += finished.len();
+            progress.advance(finished.len());
+            if let Some(error) = failed {
+                return Err(error.context(format!("after {} of {} {what}", self.next - rows.start, rows.len())));
+            }
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::contact;
 use super::journal::Journal;
-use super::record::{claim, share};
+use super::record::{claim, holds, share};
 use crate::cli::Lines;
 use crate::commands::Status;
 use crate::images::{Images, STOP};
@@ -81,7 +81,7 @@ pub(super) fn write<T: Serialize>(
     // `captions.jsonl` → `captions.jsonl.made.json`.
     let mut record = args.out.as_os_str().to_owned();
     record.push(".made.json");
-    claim(record.as_ref(), &settings, &args.out, args.out.exists())?;
+    let _claim = claim(record.as_ref(), &settings, &args.out, || holds(&args.out))?;
     // An unreadable image leaves no line: the rows behind the last one written are those to be looked at.
     let mut journal = Journal::open(&args.out, range.start, |line, next| {
         let id = line.get("id")?.as_str()?;
@@ -98,15 +98,21 @@ pub(super) fn write<T: Serialize>(
             let done = start - range.start;
             anyhow::bail!("stopped after {done} of {}; run the same command again to go on", range.len());
         };
-        let mut lines = Vec::new();
+        let (mut lines, mut refused) = (Vec::new(), None);
         for (row, answer) in rows.clone().zip(answers?) {
             match answer {
                 Answer::Said(said) => lines.push(Line { id: images.id(row), label: images.label(row), said }),
-                Answer::Unreadable(why) if args.strict => anyhow::bail!(why),
+                Answer::Unreadable(why) if args.strict => {
+                    refused = Some(why);
+                    break;
+                }
                 Answer::Unreadable(why) => unreadable.push(why),
             }
         }
         journal.write(&lines)?;
+        if let Some(why) = refused {
+            anyhow::bail!(why);
+        }
         progress.advance(rows.len());
     }
     drop(progress);

@@ -159,6 +159,19 @@ impl Summary {
         Ok(Self { out, n, rejected, classes, clip_score, contact })
     }
 
+    /// Counts images that were rejected before the manifest could say so.
+    pub(super) fn without(mut self, why: &str, count: usize) -> Self {
+        if count > 0 {
+            *self.rejected.entry(why.to_owned()).or_default() += count;
+        }
+        self
+    }
+
+    /// Images.
+    pub(super) fn n(&self) -> usize {
+        self.n
+    }
+
     pub(super) fn print(&self, printer: Printer) -> anyhow::Result<Status> {
         printer.result(self, || self.to_string())?;
         Ok(Status::Done)

@@ -10,7 +10,6 @@ use knownset_data::words::spoken;
 use knownset_nn::clip::Clip;
 use knownset_nn::diffusion::Pipeline;
 use knownset_train::synthesis::{Diffusion, Wanted};
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::contexts::Contexts;
@@ -18,7 +17,7 @@ use super::drawing::{draw, pipeline, side};
 use super::journal::Journal;
 use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
 use super::moved::Moved;
-use super::record::{claim, digest, share};
+use super::record::{claim, digest, holds, share};
 use super::scoring::Scoring;
 use super::{files, texts};
 use crate::cli::{Band, Drawing, Outliers};
@@ -41,9 +40,20 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
     let pipeline = pipeline(&drawing.drawer.weights, drawing.drawer.on)?;
     let side = side(&pipeline, &drawing.drawer.weights)?;
 
-    let settings = settings(args, &classes, &clip, &pipeline)?;
+    let contexts = Contexts::new(&clip, &pipeline, &drawing.prompt, printer)?;
+    let generator = Diffusion {
+        pipeline: &pipeline,
+        unconditional: contexts.unconditional(),
+        sides: [side; 2],
+        method: drawing.scheduler.method(),
+        steps: drawing.steps,
+        guidance: drawing.guidance,
+    };
+    generator.check().with_context(|| format!("the pipeline in {}", drawing.drawer.weights.display()))?;
+
+    let settings = settings(args, &images, &classes, &clip, &pipeline)?;
     let made = ["features.npz", "edges.jsonl", "fakes.npz", MANIFEST].map(|name| out.join(name));
-    claim(&out.join(RECORD), &settings, out, made.iter().any(|path| path.exists()))?;
+    let _claim = claim(&out.join(RECORD), &settings, out, || made.iter().any(|path| holds(path)))?;
     let [features, _, fakes, manifest] = &made;
     let moved = if fakes.is_file() {
         Moved::read(fakes, captions.len(), clip.spec().projection)?
@@ -55,15 +65,6 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
         Moved::make(out, texts.view(), &captions, &classes, edge, drawing.moves.outward())?
     };
 
-    let contexts = Contexts::new(&clip, &pipeline, &drawing.prompt, printer)?;
-    let generator = Diffusion {
-        pipeline: &pipeline,
-        unconditional: contexts.unconditional(),
-        sides: [side; 2],
-        method: drawing.scheduler.method(),
-        steps: drawing.steps,
-        guidance: drawing.guidance,
-    };
     let scoring = Scoring::new(&clip, &classes)?;
     let range = share(moved.captions.len(), args.shard);
     let tokens = out.join("contexts.npy");
@@ -76,8 +77,6 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
         let caption = range.contains(&next).then(|| &captions[moved.captions[next]])?;
         (line["id"] == *caption.id && line["step"] == moved.steps[next]).then_some(next)
     })?;
-    let progress = printer.progress("outliers", range.len());
-    progress.advance(journal.next - range.start);
     let drawn_at = |place: usize| -> anyhow::Result<Entry> {
         let (caption, step) = (&captions[moved.captions[place]], moved.steps[place]);
         // A stream for each step of each image, whatever else is at the edge.
@@ -106,22 +105,22 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
             drawn: Some(drawn),
         })
     };
-    for start in (journal.next..range.end).step_by(drawing.drawer.at_once) {
-        let places = start..start.saturating_add(drawing.drawer.at_once).min(range.end);
-        let entries: Vec<_> = places.into_par_iter().map(drawn_at).collect();
-        let written = journal.write_finished(entries, &progress);
-        written.with_context(|| format!("after {} of {} outliers", journal.next - range.start, range.len()))?;
-    }
-    drop(progress);
+    journal.fill(range, drawing.drawer.at_once, "outliers", printer, drawn_at)?;
     Summary::new(out, "Fake outliers", &images)
 }
 
 /// Everything that decides what is made.
-fn settings(args: &Outliers, classes: &[String], clip: &Clip, pipeline: &Pipeline) -> anyhow::Result<Value> {
+fn settings(
+    args: &Outliers,
+    images: &Images,
+    classes: &[String],
+    clip: &Clip,
+    pipeline: &Pipeline,
+) -> anyhow::Result<Value> {
     let Drawing { template, edge, percent, moves, prompt, steps, guidance, scheduler, seed, size, clip_score, .. } =
         &args.drawing;
     Ok(json!({
-        "stage": "outliers", "captions": digest(&args.captions)?, "classes": classes,
+        "stage": "outliers", "images": images.fingerprint(), "captions": digest(&args.captions)?, "classes": classes,
         "clip": clip.origin().weights_sha256, "weights": pipeline.weights_sha256(),
         "template": template, "edge": edge, "percent": percent, "outward": moves.outward(), "prompt": prompt,
         "steps": steps, "guidance": guidance, "scheduler": format!("{scheduler:?}"), "seed": seed, "size": size,

@@ -1,7 +1,6 @@
 //! Arrays of one size in a file, one behind the other, each as it is finished: what a run that was stopped, however it was,
 //! goes on behind.
 
-use std::fs::TryLockError;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,11 +8,12 @@ use anyhow::Context;
 use fs_err::{File, OpenOptions};
 use serde_json::Value;
 
-use super::record::claim;
+use super::record::{Claim, claim, holds};
 use crate::hint::Hint;
 
 pub(super) struct Parts {
     file: File,
+    claim: Claim,
     /// The file, and the record of what made it.
     paths: [PathBuf; 2],
     /// Numbers of a part.
@@ -32,12 +32,8 @@ impl Parts {
             PathBuf::from(path)
         });
         let [path, record] = &paths;
-        let there = fs_err::metadata(path).is_ok_and(|file| file.len() > 0);
-        claim(record, settings, path, there)?;
+        let claim = claim(record, settings, path, || holds(path))?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        if matches!(file.file().try_lock(), Err(TryLockError::WouldBlock)) {
-            anyhow::bail!("another run is writing {}", path.display());
-        }
         let bytes = (size * size_of::<f32>()) as u64;
         let finished = file.metadata()?.len() / bytes;
         if finished > most as u64 {
@@ -46,7 +42,7 @@ impl Parts {
         }
         file.set_len(finished * bytes)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { file, paths, size, finished: usize::try_from(finished)? })
+        Ok(Self { file, claim, paths, size, finished: usize::try_from(finished)? })
     }
 
     /// Writes the next part.
@@ -69,8 +65,8 @@ impl Parts {
 
     /// Removes the file, whose content is somewhere else by now.
     pub(super) fn remove(self) -> anyhow::Result<()> {
-        let Self { file, paths, .. } = self;
-        drop(file);
+        let Self { file, claim, paths, .. } = self;
+        drop((file, claim));
         Ok(paths.into_iter().try_for_each(fs_err::remove_file)?)
     }
 }

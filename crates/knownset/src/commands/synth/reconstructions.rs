@@ -3,24 +3,21 @@
 //! Whatever a pipeline draws comes out of its decoder and bears its traces. A classifier that tells fakes by those has
 //! learnt nothing of what they show: it refuses the reconstruction of an image whose original it knows.
 
-use std::sync::atomic::Ordering;
-
 use anyhow::Context;
 use image::RgbImage;
 use knownset_core::{Filter, Preprocess, Resize};
 use knownset_data::preprocess;
 use knownset_nn::diffusion::Pipeline;
 use ndarray::Array3;
-use rayon::prelude::*;
 use serde_json::json;
 
 use super::journal::Journal;
 use super::manifest::{Entry, Kind, MANIFEST, RECORD, Summary};
-use super::record::{claim, share};
+use super::record::{claim, holds, share};
 use super::{drawing, files};
 use crate::cli::Reconstructions;
 use crate::commands::Status;
-use crate::images::{Images, STOP};
+use crate::images::Images;
 use crate::printer::Printer;
 
 pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<Status> {
@@ -39,14 +36,11 @@ pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<St
     let manifest = out.join(MANIFEST);
     fs_err::create_dir_all(out)?;
     files::check_own(out, &[MANIFEST, RECORD])?;
-    claim(&out.join(RECORD), &settings, out, manifest.exists())?;
+    let _claim = claim(&out.join(RECORD), &settings, out, || holds(&manifest))?;
     let mut journal = Journal::open(&manifest, range.start, |line, next| {
         (range.contains(&next) && line["id"] == images.id(next)).then_some(next)
     })?;
-    let progress = printer.progress("reconstructions", range.len());
-    progress.advance(journal.next - range.start);
     let made_of = |row: usize| -> anyhow::Result<Entry> {
-        anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped; run the same command again to go on");
         let label = images.label(row);
         let mut entry = Entry::of(&images, row, Kind::Reconstruction, label);
         if let Some(picture) = entry.read(&images, row, args.strict, printer)? {
@@ -66,13 +60,7 @@ pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<St
         }
         Ok(entry)
     };
-    for start in (journal.next..range.end).step_by(drawer.at_once) {
-        let rows = start..start.saturating_add(drawer.at_once).min(range.end);
-        let entries: Vec<_> = rows.into_par_iter().map(made_of).collect();
-        let written = journal.write_finished(entries, &progress);
-        written.with_context(|| format!("after {} of {} reconstructions", journal.next - range.start, range.len()))?;
-    }
-    drop(progress);
+    journal.fill(range, drawer.at_once, "reconstructions", printer, made_of)?;
     Summary::new(out, "Reconstructions", &images)?.print(printer)
 }
 

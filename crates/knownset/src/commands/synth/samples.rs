@@ -6,11 +6,10 @@ use anyhow::Context;
 use knownset_data::words::spoken;
 use knownset_train::synthesis::{Diffusion, Wanted};
 use ndarray::Axis;
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::journal::Journal;
-use super::record::{claim, share};
+use super::record::{agree, claim, holds, share};
 use super::{contact, drawing, files};
 use crate::cli::Samples;
 use crate::commands::Status;
@@ -39,6 +38,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
         guidance: args.guidance,
     };
 
+    generator.check().with_context(|| format!("the pipeline in {}", args.drawer.weights.display()))?;
     let all = classes.len().checked_mul(args.per_class).context("--per-class is too large")?;
     let range = share(all, args.shard);
     let id = |row: usize| format!("{}/{:05}.png", classes[row / args.per_class], row % args.per_class);
@@ -51,39 +51,44 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     let [manifest, record] = ["jsonl", "made.json"].map(|ending| args.out.join(format!("{name}.{ending}")));
     fs_err::create_dir_all(&args.out)?;
     files::check_own(&args.out, &["manifest"])?;
-    claim(&record, &settings, &manifest, manifest.exists())?;
+    agree(&args.out, &settings)?;
+    let _claim = claim(&record, &settings, &manifest, || holds(&manifest))?;
     let mut journal = Journal::open(&manifest, range.start, |line, next| {
         (range.contains(&next) && line["id"] == id(next)).then_some(next)
     })?;
-    let progress = printer.progress("samples", range.len());
-    progress.advance(journal.next - range.start);
     let drawn_at = |row: usize| -> anyhow::Result<Value> {
         let (class, number) = (row / args.per_class, row % args.per_class);
         let condition = contexts.index_axis(Axis(0), class).to_owned();
         let wanted = Wanted { condition, seed: args.seed, stream: (class as u64) << 32 | number as u64 };
-        let picture = drawing::draw(&generator, wanted)?;
-        let picture = picture.with_context(|| format!("{}: the network's numbers overflow", id(row)))?;
-        files::write_picture(&args.out.join(id(row)), &picture)?;
-        Ok(json!({ "id": id(row), "label": class, "class": classes[class], "prompt": prompts[class] }))
+        let mut line = json!({ "id": id(row), "label": class, "class": classes[class], "prompt": prompts[class] });
+        match drawing::draw(&generator, wanted)? {
+            Some(picture) => files::write_picture(&args.out.join(id(row)), &picture)?,
+            None => line["rejected"] = "not-finite".into(),
+        }
+        Ok(line)
     };
-    for start in (journal.next..range.end).step_by(args.drawer.at_once) {
-        let rows = start..start.saturating_add(args.drawer.at_once).min(range.end);
-        let lines: Vec<_> = rows.into_par_iter().map(drawn_at).collect();
-        let written = journal.write_finished(lines, &progress);
-        written.with_context(|| format!("after {} of {} samples", journal.next - range.start, range.len()))?;
-    }
-    drop(progress);
+    journal.fill(range.clone(), args.drawer.at_once, "samples", printer, drawn_at)?;
+    let lines: Vec<Value> = files::read_lines(&manifest)?;
+    let drawn: Vec<&Value> = lines.iter().filter(|line| line.get("rejected").is_none()).collect();
     let of_class = |(class, name): (usize, &String)| {
-        let rows = range.clone().filter(|row| row / args.per_class == class);
-        (spoken(name), rows.map(|row| args.out.join(id(row))).collect())
+        let own = drawn.iter().filter(|line| line["label"] == class);
+        (spoken(name), own.filter_map(|line| Some(args.out.join(line["id"].as_str()?))).collect())
     };
     let contact = args.out.join(format!("{name}.html"));
     let shown: Vec<(String, Vec<PathBuf>)> = classes.iter().enumerate().map(of_class).collect();
     contact::of_samples(&contact, &format!("{name}.jsonl"), &shown)?;
     let out = args.out.display().to_string();
-    let result = json!({ "out": out, "manifest": manifest, "n": range.len(), "classes": classes, "contact": contact });
+    let rejected = match lines.len() - drawn.len() {
+        0 => json!({}),
+        count => json!({ "not-finite": count }),
+    };
+    let result = json!({
+        "out": out, "manifest": manifest, "n": drawn.len(), "rejected": rejected, "classes": classes, "contact": contact,
+    });
     printer.result(&result, || {
-        format!("{out}: {} images of {} classes; {}", range.len(), classes.len(), contact.display())
+        let rejected = rejected["not-finite"].as_u64().map(|count| format!(", {count} rejected: not finite"));
+        let rejected = rejected.unwrap_or_default();
+        format!("{out}: {} images of {} classes{rejected}; {}", drawn.len(), classes.len(), contact.display())
     })?;
     Ok(Status::Done)
 }
