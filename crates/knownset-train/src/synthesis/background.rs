@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Side of the blur's window in pixels.
+/// FodFoM's side of the blur's window in pixels, for images of 224 and more.
 pub const WINDOW: usize = 50;
 /// The largest share of the image that a box may cover.
 pub const LARGEST: f64 = 0.5;
@@ -48,9 +48,10 @@ pub enum Rejected {
     Outside,
 }
 
-/// The image with the inside of each box `[x0, y0, x1, y1]`, in pixels, replaced by its mean over windows of 50 x 50; one
-/// box after the other, each blurred by itself, mirrored at its own border, as OpenCV's `blur` of the cut-out does.
-pub fn blurred(image: &Pixels, boxes: &[[f32; 4]]) -> Result<Pixels, Rejected> {
+/// The image with the inside of each box `[x0, y0, x1, y1]`, in pixels, replaced by its mean over square windows of that
+/// side, above 0; one box after the other, each blurred by itself, mirrored at its own border, as OpenCV's `blur` of the
+/// cut-out does.
+pub fn blurred(image: &Pixels, boxes: &[[f32; 4]], window: usize) -> Result<Pixels, Rejected> {
     if boxes.is_empty() {
         return Err(Rejected::NothingFound);
     }
@@ -74,36 +75,37 @@ pub fn blurred(image: &Pixels, boxes: &[[f32; 4]]) -> Result<Pixels, Rejected> {
     }
     let mut result = image.clone();
     for corners in inside {
-        blur(&mut result, corners);
+        blur(&mut result, corners, window);
     }
     Ok(result)
 }
 
 /// Replaces a rectangle, which is not empty, by the means of windows around its pixels.
-fn blur(image: &mut Pixels, [x0, y0, x1, y1]: [usize; 4]) {
+fn blur(image: &mut Pixels, [x0, y0, x1, y1]: [usize; 4], window: usize) {
     let (width, height) = (x1 - x0, y1 - y0);
     let at = |x: usize, y: usize, channel: usize| (y * image.width + x) * 3 + channel;
     for channel in 0..3 {
         // Sums along rows, then of those along columns: whole numbers, so nothing is lost.
-        let rows: Vec<Vec<u32>> = (y0..y1)
-            .map(|y| windows(&(x0..x1).map(|x| u32::from(image.values[at(x, y, channel)])).collect::<Vec<_>>()))
+        let rows: Vec<Vec<u64>> = (y0..y1)
+            .map(|y| (x0..x1).map(|x| u64::from(image.values[at(x, y, channel)])).collect::<Vec<_>>())
+            .map(|row| windows(&row, window))
             .collect();
         for x in 0..width {
-            let column: Vec<u32> = (0..height).map(|y| rows[y][x]).collect();
-            for (y, sum) in windows(&column).into_iter().enumerate() {
-                image.values[at(x0 + x, y0 + y, channel)] = rounded(sum);
+            let column: Vec<u64> = (0..height).map(|y| rows[y][x]).collect();
+            for (y, sum) in windows(&column, window).into_iter().enumerate() {
+                image.values[at(x0 + x, y0 + y, channel)] = rounded(sum, window);
             }
         }
     }
 }
 
 /// Sums over windows that begin half a window before each place, the values mirrored about the first and the last.
-fn windows(values: &[u32]) -> Vec<u32> {
-    let window = |place: usize| {
-        let first = place as isize - (WINDOW / 2) as isize;
-        (first..first + WINDOW as isize).map(|place| values[mirrored(place, values.len())]).sum()
+fn windows(values: &[u64], window: usize) -> Vec<u64> {
+    let sum = |place: usize| {
+        let first = place as isize - (window / 2) as isize;
+        (first..first + window as isize).map(|place| values[mirrored(place, values.len())]).sum()
     };
-    (0..values.len()).map(window).collect()
+    (0..values.len()).map(sum).collect()
 }
 
 /// The place that a place outside falls on: … 2 1 | 0 1 2 … n−1 | n−2 n−3 …
@@ -117,8 +119,8 @@ fn mirrored(place: isize, length: usize) -> usize {
 }
 
 /// A sum over a window as a mean; halves go to the even number.
-fn rounded(sum: u32) -> u8 {
-    (f64::from(sum) / (WINDOW * WINDOW) as f64).round_ties_even() as u8
+fn rounded(sum: u64, window: usize) -> u8 {
+    (sum as f64 / (window as f64).powi(2)).round_ties_even() as u8
 }
 
 #[cfg(test)]
@@ -135,23 +137,23 @@ mod tests {
     #[test]
     fn rules_of_boxes() {
         let image = pixels(40, 20);
-        assert_eq!(blurred(&image, &[]), Err(Rejected::NothingFound));
+        assert_eq!(blurred(&image, &[], WINDOW), Err(Rejected::NothingFound));
         // 40 x 10 is just half of the image.
-        assert!(blurred(&image, &[[0.0, 0.0, 40.0, 10.0]]).is_ok());
-        assert_eq!(blurred(&image, &[[0.0, 0.0, 40.0, 10.5]]), Err(Rejected::TooLarge));
+        assert!(blurred(&image, &[[0.0, 0.0, 40.0, 10.0]], WINDOW).is_ok());
+        assert_eq!(blurred(&image, &[[0.0, 0.0, 40.0, 10.5]], WINDOW), Err(Rejected::TooLarge));
         // The large one counts wherever it stands, and a box is clipped before it is measured.
         let (small, large) = ([1.0, 1.0, 5.0, 5.0], [0.0, 0.0, 39.0, 19.0]);
-        assert_eq!(blurred(&image, &[large, small]), Err(Rejected::TooLarge));
-        assert!(blurred(&image, &[[-400.0, -20.0, 10.0, 10.0], small]).is_ok());
-        assert_eq!(blurred(&image, &[[41.0, 3.0, 60.0, 9.0]]), Err(Rejected::Outside));
-        assert_eq!(blurred(&image, &[[3.2, 3.0, 3.9, 9.0]]), Err(Rejected::Outside));
-        assert_eq!(blurred(&image, &[[f32::NAN, 3.0, 9.0, 9.0]]), Err(Rejected::Outside));
+        assert_eq!(blurred(&image, &[large, small], WINDOW), Err(Rejected::TooLarge));
+        assert!(blurred(&image, &[[-400.0, -20.0, 10.0, 10.0], small], WINDOW).is_ok());
+        assert_eq!(blurred(&image, &[[41.0, 3.0, 60.0, 9.0]], WINDOW), Err(Rejected::Outside));
+        assert_eq!(blurred(&image, &[[3.2, 3.0, 3.9, 9.0]], WINDOW), Err(Rejected::Outside));
+        assert_eq!(blurred(&image, &[[f32::NAN, 3.0, 9.0, 9.0]], WINDOW), Err(Rejected::Outside));
     }
 
     #[test]
     fn outside_the_box_nothing_changes_and_one_colour_stays() {
         let image = pixels(30, 24);
-        let found = blurred(&image, &[[4.0, 5.0, 12.9, 11.0]]).unwrap();
+        let found = blurred(&image, &[[4.0, 5.0, 12.9, 11.0]], WINDOW).unwrap();
         for y in 0..24 {
             for x in 0..30 {
                 let at = (y * 30 + x) * 3;
@@ -160,7 +162,16 @@ mod tests {
             }
         }
         let plain = Pixels::new(30, 24, [200, 3, 77].repeat(720)).unwrap();
-        assert_eq!(blurred(&plain, &[[4.0, 5.0, 12.0, 11.0]]), Ok(plain));
+        assert_eq!(blurred(&plain, &[[4.0, 5.0, 12.0, 11.0]], WINDOW), Ok(plain));
+    }
+
+    #[test]
+    fn a_small_window_by_hand() {
+        let image = Pixels::new(3, 2, [0, 90, 30, 1, 2, 3].iter().flat_map(|&value| [value; 3]).collect()).unwrap();
+        // (90 + 0 + 90) / 3, (0 + 90 + 30) / 3, (90 + 30 + 90) / 3.
+        let expected: Vec<u8> = [60, 40, 70, 1, 2, 3].iter().flat_map(|&value| [value; 3]).collect();
+        assert_eq!(blurred(&image, &[[0.0, 0.0, 3.0, 1.0]], 3).unwrap().values, expected);
+        assert_eq!(blurred(&image, &[[0.0, 0.0, 3.0, 1.0]], 1), Ok(image));
     }
 
     #[test]
@@ -179,7 +190,7 @@ mod tests {
         let image = Pixels::new(shape[1], shape[0], bytes("image")).unwrap();
         for case in ["one", "two", "small"] {
             let boxes: Vec<[f32; 4]> = golden.get(&format!("{case}.boxes")).unwrap().values.as_chunks().0.to_vec();
-            assert_eq!(blurred(&image, &boxes).unwrap().values, bytes(&format!("{case}.result")), "{case}");
+            assert_eq!(blurred(&image, &boxes, WINDOW).unwrap().values, bytes(&format!("{case}.result")), "{case}");
         }
     }
 }

@@ -68,6 +68,8 @@ const SPRITE_IMAGES: &str = "world:sprites#train";
 const SPRITE_MOST_TOKENS: &str = "48";
 /// Least score of a box there, whose network is less sure of what it finds than large ones.
 const SPRITE_BOX_THRESHOLD: &str = "0.12";
+/// Side of the blur's window there: as much of the image as FodFoM's 50 pixels are of its 224.
+const SPRITE_WINDOW: &str = "14";
 /// Steps from noise to image there, and how far to go beyond what an empty prompt gives.
 const SPRITE_STEPS: &str = "20";
 const SPRITE_GUIDANCE: &str = "3";

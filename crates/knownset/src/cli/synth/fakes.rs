@@ -9,8 +9,13 @@ use knownset_nn::{SPRITE_CAPTIONER, SPRITE_DETECTOR};
 use knownset_train::synthesis::{Nearness, Outward};
 use serde::Serialize;
 
-use super::{BoxThresholds, Drawer, SPRITE_GUIDANCE, SPRITE_MOST_TOKENS, SPRITE_STEPS, SchedulerName, Source};
+use super::{
+    BoxThresholds, Drawer, SPRITE_GUIDANCE, SPRITE_MOST_TOKENS, SPRITE_STEPS, SPRITE_WINDOW, SchedulerName, Source,
+};
 use crate::cli::{Keeping, at_least_one, shard};
+
+/// FodFoM's window.
+const WINDOW: u32 = knownset_train::synthesis::WINDOW as u32;
 
 #[derive(Debug, Args)]
 pub(crate) struct Outliers {
@@ -138,8 +143,10 @@ pub(crate) struct Backgrounds {
     /// was stopped goes on where it was
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Side that images are brought to before the blur, whose window is 50 pixels wide; 0: as they are. FodFoM takes 224
-    /// for CIFAR
+    /// Side of the blur's window in pixels [for --world sprites: 14]
+    #[arg(long, value_name = "SIDE", default_value_t = WINDOW, default_value_if("world", "sprites", SPRITE_WINDOW), value_parser = window())]
+    pub(crate) window: u32,
+    /// Side that images are brought to before the blur; 0: as they are. FodFoM takes 224 for CIFAR
     #[arg(long, value_name = "SIDE", default_value_t = 0, value_parser = side())]
     pub(crate) size: u32,
     /// Only the I-th of N shares of the images; each into a folder of its own
@@ -190,6 +197,9 @@ pub(crate) struct All {
     pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) thresholds: BoxThresholds,
+    /// Side of the blur's window in pixels: --window of `synth backgrounds` [for --world sprites: 14]
+    #[arg(long, value_name = "SIDE", default_value_t = WINDOW, default_value_if("world", "sprites", SPRITE_WINDOW), value_parser = window())]
+    pub(crate) blur_window: u32,
     /// Side that images are brought to before boxes are blurred: --size of `synth backgrounds`
     #[arg(long, value_name = "SIDE", default_value_t = 0, value_parser = side())]
     pub(crate) blur_size: u32,
@@ -230,6 +240,10 @@ fn finite(text: &str) -> Result<f64, String> {
 /// Sides of images that this program makes larger or smaller.
 fn side() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(..=16384)
+}
+
+fn window() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=4096)
 }
 
 fn template(text: &str) -> Result<String, String> {

@@ -45,6 +45,7 @@ pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
             thresholds: args.thresholds,
             out: args.out.join("backgrounds"),
             size: args.blur_size,
+            window: args.blur_window,
             shard: None,
             batch_size: args.batch_size,
             strict: args.strict,

@@ -56,7 +56,7 @@ pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summa
     }
     let range = share(all.len(), shard);
     let settings = json!({
-        "stage": "backgrounds", "images": images.fingerprint(), "boxes": digest(&path)?, "size": args.size,
+        "stage": "backgrounds", "images": images.fingerprint(), "boxes": digest(&path)?, "size": args.size, "window": args.window,
         "rows": [range.start, range.end],
     });
     let manifest = out.join(MANIFEST);
@@ -105,7 +105,7 @@ fn boxed(path: &Path, images: &Images) -> anyhow::Result<Vec<Boxed>> {
 fn background(args: &Backgrounds, images: &Images, boxed: &Boxed, printer: Printer) -> anyhow::Result<Entry> {
     let mut entry = Entry::of(images, boxed.row, Kind::Background, images.class_names().len() as i64);
     let Some(picture) = entry.read(images, boxed.row, args.strict, printer)? else { return Ok(entry) };
-    match blur(picture, &boxed.boxes, args.size) {
+    match blur(picture, &boxed.boxes, args.size, args.window as usize) {
         Ok(picture) => {
             let label = images.label(boxed.row);
             let folder = if label < 0 { "none".to_owned() } else { label.to_string() };
@@ -118,8 +118,8 @@ fn background(args: &Backgrounds, images: &Images, boxed: &Boxed, printer: Print
     Ok(entry)
 }
 
-/// The picture as a square of that side, 0 for as it is, with the boxes in it blurred.
-fn blur(picture: RgbImage, boxes: &[[f32; 4]], side: u32) -> Result<RgbImage, Rejected> {
+/// The picture as a square of that side, 0 for as it is, with the boxes in it blurred by such a window.
+fn blur(picture: RgbImage, boxes: &[[f32; 4]], side: u32, window: usize) -> Result<RgbImage, Rejected> {
     let (before, picture) = (picture.dimensions(), files::sized(picture, side));
     let (width, height) = picture.dimensions();
     let (across, down) = (f64::from(width) / f64::from(before.0), f64::from(height) / f64::from(before.1));
@@ -129,24 +129,26 @@ fn blur(picture: RgbImage, boxes: &[[f32; 4]], side: u32) -> Result<RgbImage, Re
     };
     let boxes: Vec<[f32; 4]> = boxes.iter().map(scaled).collect();
     let pixels = Pixels::new(width as usize, height as usize, picture.into_raw()).expect("three bytes for each pixel");
-    let blurred = blurred(&pixels, &boxes)?;
+    let blurred = blurred(&pixels, &boxes, window)?;
     Ok(RgbImage::from_raw(width, height, blurred.values().to_vec()).expect("as many pixels as before"))
 }
 
 #[cfg(test)]
 mod tests {
+    use knownset_train::synthesis::WINDOW;
+
     use super::*;
 
     #[test]
     fn boxes_grow_with_the_picture() {
         let picture = RgbImage::from_fn(8, 4, |x, y| image::Rgb([(x * 30) as u8, (y * 60) as u8, 7]));
-        let large = blur(picture.clone(), &[[2.0, 1.0, 4.0, 3.0]], 40).unwrap();
+        let large = blur(picture.clone(), &[[2.0, 1.0, 4.0, 3.0]], 40, WINDOW).unwrap();
         let plain = files::sized(picture.clone(), 40);
         assert_eq!(large.dimensions(), (40, 40));
         let changed = |x: u32, y: u32| large.get_pixel(x, y) != plain.get_pixel(x, y);
         let places: Vec<(u32, u32)> = (0..1600).map(|i| (i % 40, i / 40)).filter(|&(x, y)| changed(x, y)).collect();
         assert!(!places.is_empty());
         assert!(places.iter().all(|&(x, y)| (10..20).contains(&x) && (10..30).contains(&y)), "{places:?}");
-        assert_eq!(blur(picture, &[], 0), Err(Rejected::NothingFound));
+        assert_eq!(blur(picture, &[], 0, WINDOW), Err(Rejected::NothingFound));
     }
 }
