@@ -54,7 +54,7 @@ fn images_of_classes_are_drawn_resumed_and_learned_from() {
     fs_err::remove_dir_all(parts.join("dog")).unwrap();
     assert_eq!(draw(&parts, &[]).code, 0);
     assert_eq!((fs_err::read(&path).unwrap(), files(&parts)), (bytes, expected.clone()));
-    draw(&parts, &["--guidance", "2"]).refused(&["manifest.jsonl", "other settings", "hint"]);
+    draw(&parts, &["--guidance", "2"]).refused(&["manifest.made.json", "other settings", "hint"]);
     for share in ["2/2", "1/2"] {
         assert_eq!(draw(&shares, &["--shard", share, "--json"]).json()["n"], 4);
     }

@@ -56,8 +56,8 @@ pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summa
     }
     let range = share(all.len(), shard);
     let settings = json!({
-        "stage": "backgrounds", "images": images.fingerprint(), "boxes": digest(&path)?, "size": args.size, "window": args.window,
-        "rows": [range.start, range.end],
+        "stage": "backgrounds", "images": images.fingerprint(), "boxes": digest(&path)?, "size": args.size,
+        "window": args.window, "rows": [range.start, range.end],
     });
     let manifest = out.join(MANIFEST);
     let _claim = claim(&out.join(RECORD), &settings, out, || holds(&manifest))?;
@@ -66,7 +66,7 @@ pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summa
     })?;
     let of = |row: usize| background(args, &images, &all[row], printer);
     journal.fill(range, args.batch_size, "backgrounds", printer, of)?;
-    Ok(Summary::new(out, "Backgrounds", &images)?.without("no-line", if shard.is_none() { unsaid } else { 0 }))
+    Ok(Summary::new(out, "Backgrounds", &images)?.without("no-line", if args.boxes.is_none() { unsaid } else { 0 }))
 }
 
 /// Looking for each image's own class.
