@@ -61,7 +61,10 @@ fn images_of_classes_are_drawn_resumed_and_learned_from() {
     assert_eq!(files(&shares), expected);
     draw(&shares, &["--seed", "1"]).refused(&["-of-2.made.json", "other settings", "`seed`"]);
     draw(&whole, &["--seed", "1", "--shard", "1/2"]).refused(&["manifest.made.json", "other settings", "`seed`"]);
-    draw(&parts, &["--steps", "1001"]).refused(&["1001 steps"]);
+    let none = folder.path().join("none");
+    let usual = ["synth", "samples", "--weights", text(&weights), "--data", &images, "--out", text(&none)];
+    run(folder.path(), &[&usual[..], &["--steps", "1001"]].concat()).refused(&["1001 steps"]);
+    assert!(!none.exists(), "what is refused leaves nothing");
     assert_eq!((files(&whole), files(&shares)), (expected.clone(), expected.clone()));
     assert_eq!(draw(&other, &["--seed", "1"]).code, 0);
     assert!(files(&other).iter().zip(&expected).all(|(a, b)| a != b), "another seed draws other images");
