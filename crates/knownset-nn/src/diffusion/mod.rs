@@ -54,7 +54,8 @@ pub use text::TextEncoder;
 /// Memory on the processor with networks of Stable Diffusion 1.x's size, f32, for one guided image of 512 pixels: the
 /// weights of UNet and autoencoder, 3.77 GB; 0.34 GB on top of them in the UNet, 1.12 GB in the decoder, however many
 /// images are drawn (measured by the example `stable_diffusion_size`). Its text encoder has 0.49 GB of weights. Opening
-/// takes the largest weights file in memory beside its values in f32.
+/// takes the largest weights file in memory beside its values in f32, [`Pipeline::weights_sha256`] a copy of the UNet's: 7.4 GB
+/// at most before anything is drawn.
 pub struct Pipeline {
     text: Option<TextEncoder>,
     unet: UNet,
