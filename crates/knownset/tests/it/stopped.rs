@@ -139,6 +139,7 @@ fn images_that_were_interrupted_go_on() {
     // More than there can be was not made by this command.
     fs_err::write(&parts, vec![0; 9 * size]).unwrap();
     go_on(&arguments("parts.npz", "150")).refused(&["parts.npz.parts", "by something else"]);
+    assert!(!workshop.path("parts.npz.parts.made.json").exists(), "what is refused leaves nothing");
 }
 
 #[test]

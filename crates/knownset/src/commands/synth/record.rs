@@ -47,6 +47,10 @@ pub(super) fn claim(
             Ok(made) => format!("with other settings ({})", different(&made, settings).join(", ")),
             Err(_) => "by something else".to_owned(),
         };
+        if made.is_empty() {
+            // Nobody's but ours, from just now.
+            let _ = fs_err::remove_file(record);
+        }
         let error = anyhow::anyhow!("{} was made {other}", out.display());
         return Err(error.context(Hint("choose another --out, or remove what is there".into())));
     }
