@@ -65,10 +65,6 @@ fn images(workshop: &Workshop, latents: &Path, out: &str, steps: &str) -> Vec<St
     [&usual[..], &more].concat().into_iter().map(str::to_owned).collect()
 }
 
-fn again(folder: &Path, arguments: &[String]) -> Ran {
-    run(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
 #[test]
 fn outliers_that_were_interrupted_go_on() {
     let workshop = Workshop::new();
@@ -115,8 +111,7 @@ fn images_that_were_interrupted_go_on() {
     assert_eq!(workshop.outliers("kept", &["--keep-contexts"]).code, 0);
     let latents = latents(&workshop, 8);
     let arguments = |out: &str, steps: &str| images(&workshop, &latents, out, steps);
-    let go_on = |arguments: &[String]| again(folder, arguments);
-    assert_eq!(go_on(&arguments("whole.npz", "150")).code, 0);
+    assert_eq!(run(folder, &arguments("whole.npz", "150")).code, 0);
     let arrays = |name: &str| TensorFile::read(&workshop.path(name)).unwrap().tensors;
     let whole = arrays("whole.npz");
     let size = whole.values().map(|array| array.shape().iter().product::<usize>() * 4 / 8).sum::<usize>();
@@ -124,12 +119,12 @@ fn images_that_were_interrupted_go_on() {
     let there = || fs_err::metadata(&parts).is_ok_and(|file| file.len() >= 2 * size as u64);
     pressed(folder, &arguments("parts.npz", "150"), there).refused(&["stopped", "of 8 images", "to go on"]);
     assert!(there() && !workshop.path("parts.npz").exists());
-    go_on(&arguments("parts.npz", "7")).refused(&["parts.npz.parts", "other settings", "`steps`"]);
+    run(folder, &arguments("parts.npz", "7")).refused(&["parts.npz.parts", "other settings", "`steps`"]);
     // As a run leaves it that is killed in the middle of an image. What it has finished is not drawn again: a mark stays.
     let mut bytes = fs_err::read(&parts).unwrap();
     bytes[..4].copy_from_slice(&7.25_f32.to_le_bytes());
     fs_err::write(&parts, &bytes[..bytes.len() - 5]).unwrap();
-    assert_eq!(go_on(&arguments("parts.npz", "150")).code, 0);
+    assert_eq!(run(folder, &arguments("parts.npz", "150")).code, 0);
     assert!(!parts.exists() && !workshop.path("parts.npz.parts.made.json").exists());
     let mut expected = whole;
     let Some(Tensor::F32(latents)) = expected.get_mut("latents") else { panic!("no latents") };
@@ -138,7 +133,7 @@ fn images_that_were_interrupted_go_on() {
 
     // More than there can be was not made by this command.
     fs_err::write(&parts, vec![0; 9 * size]).unwrap();
-    go_on(&arguments("parts.npz", "150")).refused(&["parts.npz.parts", "by something else"]);
+    run(folder, &arguments("parts.npz", "150")).refused(&["parts.npz.parts", "by something else"]);
     assert!(!workshop.path("parts.npz.parts.made.json").exists(), "what is refused leaves nothing");
 }
 
@@ -149,7 +144,7 @@ fn images_on_a_full_disk_go_on() {
     assert_eq!(workshop.outliers("kept", &["--keep-contexts"]).code, 0);
     let latents = latents(&workshop, 8);
     let arguments = |out: &str| images(&workshop, &latents, out, "2");
-    assert_eq!(again(folder, &arguments("whole.npz")).code, 0);
+    assert_eq!(run(folder, &arguments("whole.npz")).code, 0);
     let whole = TensorFile::read(&workshop.path("whole.npz")).unwrap().tensors;
     let bytes = whole.values().map(|array| array.shape().iter().product::<usize>() * 4).sum::<usize>();
     let parts = workshop.path("parts.npz.parts");
@@ -157,7 +152,7 @@ fn images_on_a_full_disk_go_on() {
     cramped(folder, blocks, &arguments("parts.npz")).refused(&["cannot write", "parts.npz.parts"]);
     assert!(fs_err::metadata(&parts).unwrap().len() as usize >= bytes / 8 * 7, "what was drawn is kept");
     assert!(!workshop.path("parts.npz").exists());
-    assert_eq!(again(folder, &arguments("parts.npz")).code, 0);
+    assert_eq!(run(folder, &arguments("parts.npz")).code, 0);
     assert!(TensorFile::read(&workshop.path("parts.npz")).unwrap().tensors == whole && !parts.exists());
 }
 
@@ -185,12 +180,12 @@ fn captions_and_backgrounds_that_were_interrupted_go_on() {
         let usual = ["synth", "backgrounds", "--data", &data, "--boxes", text(&boxes), "--out", text(&out)];
         usual.into_iter().chain(["--batch-size", "1"]).map(str::to_owned).collect()
     };
-    assert_eq!(again(folder, &blurred("whole")).code, 0);
+    assert_eq!(run(folder, &blurred("whole")).code, 0);
     let manifest = workshop.path("parts/manifest.jsonl");
     let ran = pressed(folder, &blurred("parts"), || written(&manifest) > 0);
     ran.refused(&["stopped", "of 800 backgrounds", "run the same command again to go on"]);
     assert!((1..800).contains(&written(&manifest)));
-    assert_eq!(again(folder, &blurred("parts")).code, 0);
+    assert_eq!(run(folder, &blurred("parts")).code, 0);
     assert!(workshop.files("parts") == workshop.files("whole"));
 }
 
@@ -214,12 +209,12 @@ fn captions_on_a_full_disk_go_on() {
     let workshop = Workshop::new();
     let folder = workshop.folder.path();
     let captions = |out: &str| captions(&workshop, &workshop.data, out);
-    assert_eq!(again(folder, &captions("whole.jsonl")).code, 0);
+    assert_eq!(run(folder, &captions("whole.jsonl")).code, 0);
     let whole = fs_err::read(workshop.path("whole.jsonl")).unwrap();
     assert!(whole.len() > 512, "{}", whole.len());
     cramped(folder, 1, &captions("parts.jsonl")).refused(&["cannot write", "parts.jsonl"]);
     let kept = fs_err::read(workshop.path("parts.jsonl")).unwrap();
     assert!(!kept.is_empty() && kept.len() <= 512 && whole.starts_with(&kept));
-    assert_eq!(again(folder, &captions("parts.jsonl")).code, 0);
+    assert_eq!(run(folder, &captions("parts.jsonl")).code, 0);
     assert!(fs_err::read(workshop.path("parts.jsonl")).unwrap() == whole);
 }

@@ -1,5 +1,6 @@
 //! Running the binary, and small things for it to run on.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -52,7 +53,7 @@ pub(crate) fn command(folder: &Path) -> Command {
 }
 
 /// Runs the binary.
-pub(crate) fn run(folder: &Path, args: &[&str]) -> Ran {
+pub(crate) fn run<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Ran {
     Ran::of(command(folder).args(args).output().unwrap())
 }
 

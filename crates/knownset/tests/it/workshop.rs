@@ -62,7 +62,7 @@ impl Workshop {
 
     pub(crate) fn run(&self, stage: &str, out: &str, usual: &[&str], more: &[&str]) -> Ran {
         let arguments = self.arguments(stage, out, usual, more);
-        run(self.folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        run(self.folder.path(), &arguments)
     }
 
     fn arguments(&self, stage: &str, out: &str, usual: &[&str], more: &[&str]) -> Vec<String> {
@@ -79,7 +79,7 @@ impl Workshop {
     /// One caption of each class, moved twice.
     pub(crate) fn outliers(&self, out: &str, more: &[&str]) -> Ran {
         let arguments = self.outliers_arguments(out, more);
-        run(self.folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        run(self.folder.path(), &arguments)
     }
 
     pub(crate) fn outliers_arguments(&self, out: &str, more: &[&str]) -> Vec<String> {
