@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use knownset_detect::{Ratio, Stream};
 
+use crate::shard::Shard;
+
 pub(crate) use synth::{
     All, Backgrounds, Band, BoxThresholds, Boxes, CaptionerName, Captions, Drawing, GroundingName, Image, Lines,
     Outliers, Reconstructions, Samples, Stage, Synth, Where,
@@ -150,8 +152,8 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Only the I-th of N shares of the images, from 1; an undivided run over the same cache joins them
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    pub(crate) shard: Option<(usize, usize)>,
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     #[command(flatten)]
     pub(crate) reading: Reading,
 }
@@ -210,6 +212,10 @@ pub(crate) struct Study {
     /// Hold the runs against this one instead of the plan's baseline, in study-RUN.json and study-RUN.md
     #[arg(long, value_name = "RUN")]
     pub(crate) baseline: Option<String>,
+    /// Only train and judge the I-th of N shares of the runs and their seeds; the same command without a share, over the
+    /// same folder, makes the tables
+    #[arg(long, value_name = "I/N", conflicts_with = "baseline")]
+    pub(crate) shard: Option<Shard>,
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
     #[command(flatten)]
@@ -349,14 +355,6 @@ fn named(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn shard(text: &str) -> Result<(usize, usize), String> {
-    let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
-    match parts {
-        Some((index, count)) if 1 <= index && index <= count => Ok((index, count)),
-        _ => Err("expected I/N with I from 1 to N, such as 1/4".into()),
-    }
-}
-
 fn gate(text: &str) -> Result<(GateMetric, f64), String> {
     let (metric, value) = text.split_once('=').ok_or("expected METRIC=VALUE, such as auroc=0.9")?;
     let metric = GateMetric::from_str(&metric.replace('_', "-"), true)?;
@@ -373,11 +371,5 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn shards_count_from_one() {
-        assert_eq!(shard("4/4"), Ok((4, 4)));
-        assert!(shard("0/4").is_err() && shard("5/4").is_err() && shard("x").is_err());
     }
 }

@@ -13,6 +13,7 @@ mod known_words;
 mod printer;
 mod report;
 mod results;
+mod shard;
 mod towers;
 
 use std::process::ExitCode;

@@ -38,7 +38,7 @@ use knownset_core::digest::Hasher;
 use ndarray::{Array3, Array4, ArrayView3};
 
 use crate::checkpoint::CheckpointError;
-use crate::network::{Autoencoder, UNet, to_weights};
+use crate::network::{Autoencoder, UNet, sha256};
 use crate::precision::Precision;
 use crate::tokenizer::TokenizerError;
 pub use error::SampleError;
@@ -186,12 +186,12 @@ impl Pipeline {
         self.method
     }
 
-    /// Digest of all weights, as the networks have them; it takes a copy of the UNet's.
+    /// Digest of all weights, as the networks have them.
     pub fn weights_sha256(&self) -> String {
-        let text = self.text.as_ref().map(|text| to_weights(text.network()).sha256());
-        let autoencoder = self.autoencoder.as_ref().map(|autoencoder| to_weights(autoencoder).sha256());
+        let text = self.text.as_ref().map(|text| sha256(text.network()));
+        let autoencoder = self.autoencoder.as_ref().map(sha256);
         let mut hasher = Hasher::default();
-        for digest in [text, Some(to_weights(&self.unet).sha256()), autoencoder] {
+        for digest in [text, Some(sha256(&self.unet)), autoencoder] {
             hasher.field(digest.unwrap_or_default().as_bytes());
         }
         hasher.finish()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
+use knownset_core::digest::Hasher;
 
 use crate::parts::RECIPE_PREFIX;
 use crate::weights::{HostTensor, Weights};
@@ -114,11 +115,28 @@ fn compare<M: Named>(module: &M, weights: &Weights, aside: impl Fn(&str) -> bool
 
 /// All tensors of the module, BatchNorm's running statistics included, under the checkpoint's names and layouts.
 pub fn to_weights<M: Named>(module: &M) -> Weights {
+    Weights::from_tensors(handles(module).into_iter().map(|(name, read)| (name, read())).collect())
+}
+
+/// [`Weights::sha256`] of [`to_weights`], of which one tensor is there at a time.
+pub fn sha256<M: Named>(module: &M) -> String {
+    let mut hasher = Hasher::default();
+    for (name, read) in handles(module) {
+        read().hash(&name, &mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Reads a tensor of a module, in the checkpoint's layout.
+type Read = Box<dyn FnOnce() -> HostTensor>;
+
+/// What reads each tensor of the module, by name.
+fn handles<M: Named>(module: &M) -> BTreeMap<String, Read> {
     // burn's running statistics are one update late until `valid` settles them.
     let module = &module.valid();
     let mut reader = Reader { names: Names::new(module), tensors: BTreeMap::new() };
     module.visit(&mut reader);
-    Weights::from_tensors(reader.tensors)
+    reader.tensors
 }
 
 /// Names and shapes of the module's tensors as its checkpoint has them.
@@ -201,7 +219,7 @@ impl<M: Named> ModuleVisitor for Lister<'_, M> {
 
 struct Reader<'a, M> {
     names: Names<'a, M>,
-    tensors: BTreeMap<String, HostTensor>,
+    tensors: BTreeMap<String, Read>,
 }
 
 impl<M: Named> ModuleVisitor for Reader<'_, M> {
@@ -216,9 +234,12 @@ impl<M: Named> ModuleVisitor for Reader<'_, M> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
         let shape = self.names.shape(tensor.dims().to_vec());
-        let tensor = if self.names.transposed() && D == 2 { tensor.transpose() } else { tensor };
-        let values = tensor.into_data().iter::<f32>().collect();
-        self.tensors.insert(self.names.name(), HostTensor { shape, values });
+        let transposed = self.names.transposed() && D == 2;
+        let read = move || {
+            let tensor = if transposed { tensor.transpose() } else { tensor };
+            HostTensor { shape, values: tensor.into_data().iter::<f32>().collect() }
+        };
+        self.tensors.insert(self.names.name(), Box::new(read));
     }
 }
 

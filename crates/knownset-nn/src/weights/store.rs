@@ -16,6 +16,15 @@ pub struct HostTensor {
     pub values: Vec<f32>,
 }
 
+impl HostTensor {
+    /// Adds its name, shape and values.
+    pub(crate) fn hash(&self, name: &str, hasher: &mut Hasher) {
+        let axes: Vec<u8> = self.shape.iter().flat_map(|&axis| (axis as u64).to_le_bytes()).collect();
+        let values: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        hasher.field(name.as_bytes()).field(&axes).field(&values);
+    }
+}
+
 /// The tensors of a weights file by name, in the names of the network (`state_dict` unwrapped, `module.` removed).
 ///
 /// BatchNorm's `num_batches_tracked` counters say nothing about the network and are left out.
@@ -115,11 +124,7 @@ impl Weights {
     pub fn sha256(&self) -> String {
         let mut hasher = Hasher::default();
         for (name, tensor) in &self.tensors {
-            hasher.field(name.as_bytes());
-            let axes: Vec<u8> = tensor.shape.iter().flat_map(|&axis| (axis as u64).to_le_bytes()).collect();
-            hasher.field(&axes);
-            let values: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            hasher.field(&values);
+            tensor.hash(name, &mut hasher);
         }
         hasher.finish()
     }

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use knownset_nn::diffusion::Method;
 use knownset_nn::{Compute, Precision, SPRITE_CAPTIONER, SPRITE_DETECTOR, SPRITE_DIFFUSION};
 
-use super::{at_least_one, shard};
+use super::at_least_one;
+use crate::shard::Shard;
 pub(crate) use fakes::{All, Backgrounds, Band, Drawing, Outliers};
 
 #[derive(Debug, Args)]
@@ -86,8 +87,8 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Only the I-th of N shares of the images
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    pub(crate) shard: Option<(usize, usize)>,
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     /// Images per network call; results do not depend on it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
     pub(crate) batch_size: usize,
@@ -271,8 +272,8 @@ pub(crate) struct Samples {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Only the I-th of N shares of the images
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    pub(crate) shard: Option<(usize, usize)>,
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     /// Folder for CLASS/NUMBER.png and manifest.jsonl; finished images are kept when the run is stopped, and the same
     /// command goes on behind them
     #[arg(long, value_name = "DIR")]
@@ -290,8 +291,8 @@ pub(crate) struct Reconstructions {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Only the I-th of N shares of the images; each into a folder of its own
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    pub(crate) shard: Option<(usize, usize)>,
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     /// Stop at the first unreadable image instead of leaving it out
     #[arg(long)]
     pub(crate) strict: bool,

@@ -9,6 +9,7 @@ use crate::cli::Extract;
 use crate::images::{FromImages, Images, headed, with_patches};
 use crate::printer::Printer;
 use crate::results::ImageCounts;
+use crate::shard::Shard;
 
 /// What was written.
 #[derive(Serialize)]
@@ -27,7 +28,7 @@ pub(super) fn run(args: &Extract, printer: Printer) -> anyhow::Result<Status> {
         headed(&args.backbone, weights, args.head.as_deref(), printer)?
     };
     let images = Images::open(&args.data, args.reading.strict)?;
-    let range = args.shard.map_or(0..images.len(), |(index, count)| shard(images.len(), index, count));
+    let range = args.shard.map_or(0..images.len(), |Shard { index, count }| shard(images.len(), index, count));
     anyhow::ensure!(
         !range.is_empty(),
         "{} images are too few for this many shards: shares are whole blocks of {} images",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::util::{image_folder, run, text};
 
@@ -40,7 +40,14 @@ fn runs_are_compared_seed_by_seed_and_a_study_goes_on() {
     let (file, out) = (folder.path().join("plan.toml"), folder.path().join("study"));
     fs_err::write(&file, plan(folder.path())).unwrap();
     let args = ["study", text(&file), "--out", text(&out), "--json"];
+    // A share makes no tables; what it has judged is neither trained nor judged again.
+    let share = run(folder.path(), &[&args[..], &["--shard", "2/4"]].concat()).json();
+    assert_eq!(share, json!({ "judged": [{ "name": "plain", "seed": 1 }], "of": 4 }));
+    assert!(!out.join("study.json").exists() && !out.join("plain/seed-0").exists());
+    fs_err::remove_file(out.join("plain/seed-1/weights.safetensors")).unwrap();
+
     let first = run(folder.path(), &args).json();
+    assert!(!out.join("plain/seed-1/weights.safetensors").exists());
     let runs = first["summary"]["runs"].as_array().unwrap();
     assert_eq!(runs.iter().map(|run| run["name"].as_str().unwrap()).collect::<Vec<_>>(), ["plain", "smooth"]);
     assert!(runs[0]["accuracy_gain"].is_null() && runs[1]["accuracy_gain"]["n"] == 2);

@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::{
     BoxThresholds, Drawer, SPRITE_GUIDANCE, SPRITE_MOST_TOKENS, SPRITE_STEPS, SPRITE_WINDOW, SchedulerName, Source,
 };
-use crate::cli::{Keeping, at_least_one, shard};
+use crate::cli::{Keeping, at_least_one};
+use crate::shard::Shard;
 
 /// FodFoM's window.
 const WINDOW: u32 = knownset_train::synthesis::WINDOW as u32;
@@ -29,8 +30,8 @@ pub(crate) struct Outliers {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Only the I-th of N shares of the images; each into a folder of its own
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    pub(crate) shard: Option<(usize, usize)>,
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     #[command(flatten)]
     pub(crate) drawing: Drawing,
 }
@@ -150,8 +151,8 @@ pub(crate) struct Backgrounds {
     #[arg(long, value_name = "SIDE", default_value_t = 0, value_parser = side())]
     pub(crate) size: u32,
     /// Only the I-th of N shares of the images; each into a folder of its own
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    pub(crate) shard: Option<(usize, usize)>,
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
     /// Images between two writes; results do not depend on it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
     pub(crate) batch_size: usize,

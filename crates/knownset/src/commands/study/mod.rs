@@ -11,7 +11,7 @@ use anyhow::Context;
 use knownset_core::write_atomically;
 use knownset_detect::{Chosen as Detector, Stream, select};
 use knownset_train::Chosen;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Status, train};
 use crate::benchmark::{Sets, run as compare};
@@ -20,6 +20,7 @@ use crate::images::{self, Images};
 use crate::inputs::Set;
 use crate::printer::Printer;
 use crate::results::Results;
+use crate::shard::share;
 use plan::Plan;
 use summary::{Outcomes, Summary};
 
@@ -32,14 +33,18 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
         let typed = plan.arguments(name, 0, &args.out)?;
         Chosen::parse(&typed.recipe).with_context(|| format!("the run {name}"))?;
     }
+    let all: Vec<(&String, u64)> =
+        plan.runs.keys().flat_map(|name| plan.seeds.iter().map(move |&seed| (name, seed))).collect();
     let (mut outcomes, mut known) = (Outcomes::new(), Fingerprints::new());
-    for name in plan.runs.keys() {
-        for &seed in &plan.seeds {
-            printer.note(format!("{name}, seed {seed}"));
-            let found = one(args, &plan, name, seed, &detectors, &mut known, printer);
-            let found = found.with_context(|| format!("the run {name} with seed {seed}"))?;
-            outcomes.entry(name.clone()).or_default().push(found);
-        }
+    let judged = &all[share(all.len(), args.shard)];
+    for &(name, seed) in judged {
+        printer.note(format!("{name}, seed {seed}"));
+        let found = one(args, &plan, name, seed, &detectors, &mut known, printer);
+        let found = found.with_context(|| format!("the run {name} with seed {seed}"))?;
+        outcomes.entry(name.clone()).or_default().push(found);
+    }
+    if args.shard.is_some() {
+        return shared(judged, all.len(), printer);
     }
     let summary = Summary::new(&plan, &outcomes);
     let result = json!({ "plan": plan, "summary": summary });
@@ -47,6 +52,17 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
     write(&args.out.join(format!("{name}.json")), &serde_json::to_string_pretty(&result)?)?;
     write(&args.out.join(format!("{name}.md")), &tables::markdown(&plan, &summary))?;
     printer.result(&result, || tables::terminal(&plan, &summary))?;
+    Ok(Status::Done)
+}
+
+/// What is said of a share: the tables take all of them.
+fn shared(judged: &[(&String, u64)], all: usize, printer: Printer) -> anyhow::Result<Status> {
+    let runs: Vec<Value> = judged.iter().map(|&(name, seed)| json!({ "name": name, "seed": seed })).collect();
+    printer.result(&json!({ "judged": runs, "of": all }), || {
+        let names: Vec<String> = judged.iter().map(|&(name, seed)| format!("{name}/seed-{seed}")).collect();
+        let next = "when every share is there, the same command without --shard makes the tables";
+        format!("{} of {all} judged: {}\n{next}", judged.len(), names.join(", "))
+    })?;
     Ok(Status::Done)
 }
 

@@ -10,12 +10,13 @@ use serde_json::json;
 
 use super::journal::Journal;
 use super::manifest::{Entry, Kind, MANIFEST, RECORD, Summary};
-use super::record::{claim, digest, holds, share};
+use super::record::{claim, digest, holds};
 use super::{boxes, files};
 use crate::cli::{Backgrounds, Boxes, GroundingName, Lines};
 use crate::commands::Status;
 use crate::images::Images;
 use crate::printer::Printer;
+use crate::shard::share;
 
 /// What is read of a line that `synth boxes` writes.
 #[derive(Deserialize)]

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use super::contact;
 use super::journal::Journal;
-use super::record::{claim, holds, share};
+use super::record::{claim, holds};
 use crate::cli::Lines;
 use crate::commands::Status;
 use crate::images::{Images, STOP};
 use crate::printer::Printer;
+use crate::shard::share;
 
 /// What is written for an image.
 pub(super) enum Answer<T> {

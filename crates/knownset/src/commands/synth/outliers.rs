@@ -17,13 +17,14 @@ use super::drawing::{draw, pipeline, side};
 use super::journal::Journal;
 use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
 use super::moved::Moved;
-use super::record::{claim, digest, holds, share};
+use super::record::{claim, digest, holds};
 use super::scoring::Scoring;
 use super::{files, texts};
 use crate::cli::{Band, Drawing, Outliers};
 use crate::commands::Status;
 use crate::images::Images;
 use crate::printer::Printer;
+use crate::shard::share;
 use crate::towers;
 
 pub(super) fn run(args: &Outliers, printer: Printer) -> anyhow::Result<Status> {

@@ -13,12 +13,13 @@ use serde_json::json;
 
 use super::journal::Journal;
 use super::manifest::{Entry, Kind, MANIFEST, RECORD, Summary};
-use super::record::{claim, holds, share};
+use super::record::{claim, holds};
 use super::{drawing, files};
 use crate::cli::Reconstructions;
 use crate::commands::Status;
 use crate::images::Images;
 use crate::printer::Printer;
+use crate::shard::share;
 
 pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<Status> {
     let (out, drawer) = (&args.out, &args.drawer);

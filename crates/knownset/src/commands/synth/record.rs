@@ -95,11 +95,6 @@ fn different(made: &Value, now: &Value) -> Vec<String> {
     }
 }
 
-/// Rows of a share.
-pub(super) fn share(rows: usize, shard: Option<(usize, usize)>) -> std::ops::Range<usize> {
-    shard.map_or(0..rows, |(index, count)| rows * (index - 1) / count..rows * index / count)
-}
-
 /// Digest of a file's content.
 pub(super) fn digest(path: &Path) -> anyhow::Result<String> {
     let mut hasher = knownset_core::digest::Hasher::default();

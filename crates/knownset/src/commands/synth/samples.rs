@@ -9,12 +9,13 @@ use ndarray::Axis;
 use serde_json::{Value, json};
 
 use super::journal::Journal;
-use super::record::{agree, claim, holds, share};
+use super::record::{agree, claim, holds};
 use super::{contact, drawing, files};
 use crate::cli::Samples;
 use crate::commands::Status;
 use crate::images::Images;
 use crate::printer::Printer;
+use crate::shard::{Shard, share};
 
 /// Where the class's name stands in a template.
 const CLASS: &str = "{class}";
@@ -47,7 +48,8 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
         "template": args.template, "steps": args.steps, "guidance": args.guidance,
         "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "precision": args.drawer.on.precision.to_string(), "rows": [range.start, range.end],
     });
-    let name = args.shard.map_or("manifest".to_owned(), |(index, count)| format!("manifest-{index}-of-{count}"));
+    let name =
+        args.shard.map_or("manifest".to_owned(), |Shard { index, count }| format!("manifest-{index}-of-{count}"));
     let [manifest, record] = ["jsonl", "made.json"].map(|ending| args.out.join(format!("{name}.{ending}")));
     fs_err::create_dir_all(&args.out)?;
     files::check_own(&args.out, &["manifest"])?;
