@@ -1,7 +1,7 @@
 //! NumPy's files: `.npy`, one array, and `.npz`, a zip archive of them.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use fs_err as fs;
@@ -33,44 +33,87 @@ pub fn write_rows(
     row: &[usize],
     rows: impl IntoIterator<Item = ArrayD<f32>>,
 ) -> std::io::Result<()> {
-    write_atomically(path, |out| {
-        let shape: Vec<u64> = std::iter::once(n).chain(row.iter().copied()).map(|length| length as u64).collect();
-        let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
-        for array in rows {
-            if array.shape() != row {
-                let wrong = format!("a row of shape {:?}, expected {row:?}", array.shape());
-                return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, wrong));
-            }
-            writer.extend(array.iter().copied())?;
+    let shape: Vec<usize> = std::iter::once(n).chain(row.iter().copied()).collect();
+    let rows = rows.into_iter().map(|array| {
+        let wrong = || format!("a row of shape {:?}, expected {row:?}", array.shape());
+        if array.shape() == row {
+            Ok(array)
+        } else {
+            Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, wrong()))
         }
-        writer.finish()
+    });
+    write_atomically(path, |out| npy(out, &shape, rows))
+}
+
+/// An array of an `.npz` file, `[n, …]`, that need not be in memory.
+pub struct Rows<'a, I> {
+    /// Its name.
+    pub name: &'a str,
+    /// Shape of the whole.
+    pub shape: &'a [usize],
+    /// The values, a part after the other; as many in all as the shape has.
+    pub parts: I,
+}
+
+/// Writes an `.npz` file of arrays that come in parts, one of which is in memory at a time; whole or not at all, not
+/// compressed.
+///
+/// # Errors
+/// A file that cannot be written, a part that there is not, or values that are not as many as the shape has.
+pub fn write_archive<'a, I>(path: &Path, arrays: impl IntoIterator<Item = Rows<'a, I>>) -> std::io::Result<()>
+where
+    I: Iterator<Item = std::io::Result<Vec<f32>>>,
+{
+    write_atomically(path, |out| {
+        let mut archive = zip::ZipWriter::new_stream(out);
+        for Rows { name, shape, parts } in arrays {
+            let bytes = (size_of::<f32>() * shape.iter().product::<usize>()) as u64;
+            archive.start_file(format!("{name}.npy"), member(bytes, zip::CompressionMethod::Stored))?;
+            npy(&mut archive, shape, parts)?;
+        }
+        archive.finish()?;
+        Ok(())
     })
 }
 
-/// The bytes of an `.npz` file.
-pub(crate) fn archive<'a>(arrays: impl Iterator<Item = (&'a str, &'a Tensor)>) -> std::io::Result<Vec<u8>> {
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+/// Writes arrays as an `.npz` file.
+pub(crate) fn archive<'a>(
+    out: &mut dyn Write,
+    arrays: impl Iterator<Item = (&'a str, &'a Tensor)>,
+) -> std::io::Result<()> {
+    let mut archive = zip::ZipWriter::new_stream(out);
     for (name, tensor) in arrays {
-        archive.start_file(format!("{name}.npy"), options)?;
-        let bytes = match tensor {
-            Tensor::F32(array) => npy(array),
-            Tensor::F64(array) => npy(array),
-            Tensor::I64(array) => npy(array),
-        };
-        archive.write_all(&bytes?)?;
+        let bytes = (size_of::<f64>() * tensor.shape().iter().product::<usize>()) as u64;
+        archive.start_file(format!("{name}.npy"), member(bytes, zip::CompressionMethod::Deflated))?;
+        match tensor {
+            Tensor::F32(array) => npy(&mut archive, array.shape(), std::iter::once(Ok(array.iter().copied()))),
+            Tensor::F64(array) => npy(&mut archive, array.shape(), std::iter::once(Ok(array.iter().copied()))),
+            Tensor::I64(array) => npy(&mut archive, array.shape(), std::iter::once(Ok(array.iter().copied()))),
+        }?;
     }
-    Ok(archive.finish()?.into_inner())
+    archive.finish()?;
+    Ok(())
 }
 
-/// The bytes of an `.npy` file.
-fn npy<T: npyz::AutoSerialize + Copy>(array: &ArrayD<T>) -> std::io::Result<Vec<u8>> {
-    let shape: Vec<u64> = array.shape().iter().map(|&length| length as u64).collect();
-    let mut bytes = Vec::new();
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
-    writer.extend(array.iter().copied())?;
-    writer.finish()?;
-    Ok(bytes)
+/// How a member of at most so many bytes is kept.
+fn member(bytes: u64, method: zip::CompressionMethod) -> zip::write::SimpleFileOptions {
+    // Headers of the usual kind count to four billion; a little of that is the array's own header.
+    let large = bytes > u64::from(u32::MAX) - (1 << 20);
+    zip::write::SimpleFileOptions::default().compression_method(method).large_file(large)
+}
+
+/// Writes an `.npy` file.
+fn npy<T: npyz::AutoSerialize, V: IntoIterator<Item = T>>(
+    out: impl Write,
+    shape: &[usize],
+    parts: impl Iterator<Item = std::io::Result<V>>,
+) -> std::io::Result<()> {
+    let shape: Vec<u64> = shape.iter().map(|&length| length as u64).collect();
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
+    for part in parts {
+        writer.extend(part?)?;
+    }
+    writer.finish()
 }
 
 /// All arrays of an `.npz` file.
@@ -160,8 +203,6 @@ mod tests {
         assert_eq!(TensorFile::read(&path).unwrap(), file);
 
         let path = folder.path().join("a.npy");
-        fs::write(&path, npy(&images.clone().into_dyn()).unwrap()).unwrap();
-        assert_eq!(read_array(&path).unwrap(), Tensor::from(images.clone()));
         let rows = || images.outer_iter().map(|row| row.to_owned().into_dyn());
         write_rows(&path, 2, &[3, 4], rows()).unwrap();
         assert_eq!(read_array(&path).unwrap(), Tensor::from(images.clone()));
@@ -169,6 +210,34 @@ mod tests {
             write_rows(&path, n, &row, rows()).unwrap_err();
         }
         assert_eq!(read_array(&path).unwrap(), Tensor::from(images.clone()), "half a file takes no file's place");
+        fs::write(&path, b"no array").unwrap();
+        assert!(read_array(&path).unwrap_err().to_string().contains("a.npy"));
+    }
+
+    #[test]
+    fn an_archive_of_rows_is_one_of_arrays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npz");
+        let part = |first: u8| Ok(vec![f32::from(first), f32::from(first) + 1.0]);
+        let array = |name, shape: &'static [usize], firsts: &'static [u8]| Rows {
+            name,
+            shape,
+            parts: firsts.iter().map(move |&first| part(first)),
+        };
+        write_archive(&path, [array("a", &[2, 2], &[0, 2]), array("b", &[1, 2, 1], &[5])]).unwrap();
+        let found = TensorFile::read(&path).unwrap().tensors;
+        assert_eq!(found["a"], Tensor::from(ndarray::array![[0.0_f32, 1.0], [2.0, 3.0]]));
+        assert_eq!(found["b"], Tensor::from(ndarray::array![[[5.0_f32], [6.0]]]));
+        write_archive(&path, [array("a", &[3, 2], &[0, 2])]).unwrap_err();
+        let broken = Rows { name: "a", shape: &[1], parts: std::iter::once(Err(std::io::Error::other("gone"))) };
+        assert!(write_archive(&path, [broken]).unwrap_err().to_string().contains("gone"));
+        assert_eq!(TensorFile::read(&path).unwrap().tensors, found, "half a file takes no file's place");
+    }
+
+    #[test]
+    fn what_is_no_array_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
         fs::write(&path, b"no array").unwrap();
         assert!(read_array(&path).unwrap_err().to_string().contains("a.npy"));
     }

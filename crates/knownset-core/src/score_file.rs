@@ -144,10 +144,7 @@ impl ScoreTable {
     pub fn write(&self, path: &Path) -> Result<(), ScoreFileError> {
         match extension(path).as_str() {
             "csv" => Ok(write_atomically(path, |out| self.write_csv(out))?),
-            "npz" => {
-                let bytes = self.npz_bytes()?;
-                Ok(write_atomically(path, |out| out.write_all(&bytes))?)
-            }
+            "npz" => Ok(write_atomically(path, |out| self.write_npz(out))?),
             "safetensors" => {
                 let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
                 tensors.insert("conf".into(), Array1::from(self.scores.clone()).into());
@@ -185,10 +182,10 @@ impl ScoreTable {
         Ok(())
     }
 
-    fn npz_bytes(&self) -> std::io::Result<Vec<u8>> {
+    fn write_npz(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let mut columns = vec![("conf", Tensor::from(Array1::from(self.scores.clone())))];
         columns.extend(self.integers().map(|(name, values)| (name, Tensor::from(Array1::from(values.clone())))));
-        numpy::archive(columns.iter().map(|(name, column)| (*name, column)))
+        numpy::archive(out, columns.iter().map(|(name, column)| (*name, column)))
     }
 
     /// Share of rows whose label is a known class and whose prediction is that label.

@@ -206,8 +206,8 @@ impl TensorFile {
     /// If there is metadata.
     pub fn write_npz(&self, path: &Path) -> Result<(), TensorFileError> {
         assert!(self.metadata.is_empty(), "an .npz file has no place for {:?}", self.metadata);
-        let bytes = numpy::archive(self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
-        Ok(write_atomically(path, |out| out.write_all(&bytes))?)
+        let arrays = self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        Ok(write_atomically(path, |out| numpy::archive(out, arrays))?)
     }
 }
 

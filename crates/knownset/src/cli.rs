@@ -13,7 +13,7 @@ use crate::shard::Shard;
 
 pub(crate) use synth::{
     All, Backgrounds, Band, BoxThresholds, Boxes, CaptionerName, Captions, Drawing, GroundingName, Image, Lines,
-    Outliers, Reconstructions, Samples, Stage, Synth, Where,
+    Outliers, Reconstructions, Samples, Source, Stage, Synth, Where,
 };
 pub(crate) use train::{OptimiserName, Train};
 pub(crate) use words::{EmbedText, Part, Probe, Words, Zeroshot};

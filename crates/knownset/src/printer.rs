@@ -40,7 +40,8 @@ impl Printer {
         };
         bar.set_length(total as u64);
         bar.set_prefix(what.to_owned());
-        Progress { printer: self, bar, what: what.into(), total, started: Instant::now(), spoken: Mutex::default() }
+        let spoken = Mutex::default();
+        Progress { printer: self, bar, what: what.into(), total, before: 0, started: Instant::now(), spoken }
     }
 }
 
@@ -62,6 +63,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     what: String,
     total: usize,
+    /// What an earlier run had finished: no part of the rate.
+    before: usize,
     started: Instant,
     spoken: Mutex<Spoken>,
 }
@@ -74,6 +77,17 @@ struct Spoken {
 }
 
 impl Progress {
+    /// The same of a run that goes on behind so many.
+    pub(crate) fn behind(mut self, before: usize) -> Self {
+        self.bar.set_position(before as u64);
+        self.bar.reset_eta();
+        if let Ok(mut spoken) = self.spoken.lock() {
+            spoken.done = before;
+        }
+        self.before = before;
+        self
+    }
+
     /// Counts what is finished.
     pub(crate) fn advance(&self, count: usize) {
         self.bar.inc(count as u64);
@@ -82,10 +96,11 @@ impl Progress {
         let elapsed = self.started.elapsed();
         if self.bar.is_hidden() && elapsed.saturating_sub(spoken.last) >= PLAIN_INTERVAL {
             spoken.last = elapsed;
-            let rate = spoken.done as f64 / elapsed.as_secs_f64();
+            let rate = spoken.done.saturating_sub(self.before) as f64 / elapsed.as_secs_f64();
             let left = self.total.saturating_sub(spoken.done) as f64 / rate;
             let (what, done, total) = (&self.what, spoken.done, self.total);
-            self.printer.note(format!("{what}: {done}/{total}, {rate:.0}/s, {left:.0} s left"));
+            let digits = if rate < 10.0 { 2 } else { 0 };
+            self.printer.note(format!("{what}: {done}/{total}, {rate:.digits$}/s, {left:.0} s left"));
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::network::{Blip2Spec, OptSpec, QFormerSpec, VisionSpec};
 use crate::weights::Weights;
 
 /// What `config.json` says.
+#[derive(Debug)]
 pub(super) struct Config {
     pub(super) spec: Blip2Spec,
     /// The token that a text begins with.

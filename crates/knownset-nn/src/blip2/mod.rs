@@ -27,6 +27,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_core::Preprocess;
+use knownset_core::digest::Hasher;
 use ndarray::{ArrayView3, ArrayView4, Axis};
 use rayon::prelude::*;
 
@@ -78,7 +79,7 @@ pub struct Captioner {
     config: Config,
     tokenizer: LanguageTokenizer,
     preprocess: Preprocess,
-    weights_sha256: String,
+    sha256: String,
 }
 
 impl Captioner {
@@ -104,10 +105,13 @@ impl Captioner {
         if let Some(what) = config::contradiction(&config.spec, &weights) {
             return Err(CheckpointError::Config { path, what });
         }
-        let weights_sha256 = weights.sha256();
+        let mut hasher = Hasher::default();
+        hasher.field(weights.sha256().as_bytes()).field(format!("{config:?} {preprocess:?}").as_bytes());
+        hasher.field(tokenizer.describe().as_bytes());
+        let sha256 = hasher.finish();
         let network = load_owned(network::Blip2::new(&config.spec, &Device::flex()), weights)
             .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
-        Ok(Self { network, config, tokenizer, preprocess, weights_sha256 })
+        Ok(Self { network, config, tokenizer, preprocess, sha256 })
     }
 
     /// Preprocessed images `[n, 3, side, side]` → a caption for each.
@@ -181,9 +185,9 @@ impl Captioner {
         &self.preprocess
     }
 
-    /// SHA-256 over names, shapes and values of the weights.
-    pub fn weights_sha256(&self) -> &str {
-        &self.weights_sha256
+    /// Digest of all that decides what is written: weights, configuration, preprocessing, tokenizer.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 }
 

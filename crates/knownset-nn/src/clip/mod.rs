@@ -21,6 +21,7 @@ mod preprocess;
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use knownset_core::digest::Hasher;
 use knownset_core::{Origin, Preprocess};
 use ndarray::{Array2, Array3, ArrayView3, ArrayView4, Axis};
 use rayon::prelude::*;
@@ -127,6 +128,15 @@ impl Clip {
             head: None,
         };
         Ok(Self { network, spec, end, tokenizer, preprocess, origin })
+    }
+
+    /// Digest of all that decides an embedding: weights, architecture, preprocessing, tokenizer.
+    pub fn sha256(&self) -> String {
+        let Self { spec, end, preprocess, origin, .. } = self;
+        let mut hasher = Hasher::default();
+        hasher.field(origin.weights_sha256.as_bytes()).field(format!("{spec:?} {end:?} {preprocess:?}").as_bytes());
+        hasher.field(self.tokenizer.describe().as_bytes());
+        hasher.finish()
     }
 
     /// Preprocessed images `[n, 3, side, side]` → embeddings `[n, d]`, not normalised.

@@ -186,14 +186,17 @@ impl Pipeline {
         self.method
     }
 
-    /// Digest of all weights, as the networks have them.
-    pub fn weights_sha256(&self) -> String {
+    /// Digest of all that decides what is drawn: weights as the networks have them, configurations, schedule, tokenizer.
+    pub fn sha256(&self) -> String {
         let text = self.text.as_ref().map(|text| sha256(text.network()));
         let autoencoder = self.autoencoder.as_ref().map(sha256);
         let mut hasher = Hasher::default();
         for digest in [text, Some(sha256(&self.unet)), autoencoder] {
             hasher.field(digest.unwrap_or_default().as_bytes());
         }
+        let text = self.text.as_ref().map(|text| (text.spec(), text.tokenizer().describe()));
+        let autoencoder = self.autoencoder.as_ref().map(Autoencoder::spec);
+        hasher.field(format!("{text:?} {:?} {autoencoder:?} {:?}", self.unet.spec(), self.schedule).as_bytes());
         hasher.finish()
     }
 }

@@ -22,7 +22,7 @@ impl TextExtraction<'_> {
     /// Embeddings `[n, d]` of the texts, not normalised; parts already in the cache are not computed again.
     pub fn run(&self, texts: &[String]) -> Result<Array2<f32>, ExtractError> {
         let mut hasher = knownset_core::digest::Hasher::default();
-        hasher.field(b"texts").field(self.clip.origin().weights_sha256.as_bytes());
+        hasher.field(b"texts").field(self.clip.sha256().as_bytes());
         hasher.field(env!("CARGO_PKG_VERSION").as_bytes());
         for text in texts {
             hasher.field(text.as_bytes());

@@ -26,6 +26,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::ScaledPreprocess;
+use knownset_core::digest::Hasher;
 use ndarray::{Array2, ArrayView3};
 
 use crate::checkpoint::{self, CheckpointError, Section};
@@ -116,7 +117,10 @@ impl Grounding {
         let weights = checkpoint::weights(folder, &checkpoint::HUGGING_FACE)?;
         let path = weights.path().unwrap_or(folder).to_owned();
         let weights = weights::as_network(weights, &spec, &path)?;
-        let sha256 = weights.sha256();
+        let mut hasher = Hasher::default();
+        hasher.field(weights.sha256().as_bytes()).field(format!("{spec:?} {preprocess:?}").as_bytes());
+        hasher.field(tokenizer.describe().as_bytes());
+        let sha256 = hasher.finish();
         let network = load(GroundingDino::new(&spec, &Device::flex()), &weights)
             .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
         Ok(Self { network, spec, tokenizer, preprocess, sha256 })
@@ -224,8 +228,9 @@ impl Grounding {
         &self.preprocess
     }
 
-    /// Digest of the weights, without the buffers and copies that some files hold.
-    pub fn weights_sha256(&self) -> &str {
+    /// Digest of all that decides what is found: weights, without the buffers and copies that some files hold,
+    /// configuration, preprocessing, tokenizer.
+    pub fn sha256(&self) -> &str {
         &self.sha256
     }
 }

@@ -73,6 +73,11 @@ impl WordPiece {
         Self::parse(content.to_string().as_bytes(), Path::new(VOCABULARY))
     }
 
+    /// All that decides what a text becomes.
+    pub(super) fn describe(&self) -> String {
+        self.inner.to_string(false).unwrap_or_default()
+    }
+
     /// Writes `vocab.txt` and a `tokenizer_config.json` that lower-cases, which transformers reads too.
     pub(super) fn save(&self, folder: &Path) -> Result<(), TokenizerError> {
         let number = |id: usize| u32::try_from(id).ok().and_then(|id| self.inner.id_to_token(id)).unwrap_or_default();

@@ -54,6 +54,11 @@ impl LanguageTokenizer {
         Self::new(content.to_string().as_bytes(), Path::new("tokenizer.json"))
     }
 
+    /// All that decides what a text becomes.
+    pub(crate) fn describe(&self) -> String {
+        self.0.to_string(false).unwrap_or_default()
+    }
+
     /// Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and [`open`](Self::open) read.
     pub fn save(&self, folder: &Path) -> Result<(), TokenizerError> {
         let whole = self.0.to_string(false).map_err(|error| TokenizerError::Text { what: error.to_string() })?;

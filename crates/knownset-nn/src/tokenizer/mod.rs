@@ -159,6 +159,13 @@ impl Tokenizer {
         self.end
     }
 
+    /// All that decides what a text becomes.
+    pub(crate) fn describe(&self) -> String {
+        let Self { inner, specials, start, end, padding, length, vocabulary } = self;
+        let whole = inner.to_string(false).unwrap_or_default();
+        format!("{whole} {specials:?} {start} {end} {padding} {length} {vocabulary}")
+    }
+
     /// Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and [`Tokenizer::open`] read.
     pub fn save(&self, folder: &Path) -> Result<(), TokenizerError> {
         let whole = self.inner.to_string(false).map_err(|error| TokenizerError::Text { what: error.to_string() })?;

@@ -166,7 +166,7 @@ fn images_are_resized_to_a_square() {
     assert_eq!((preprocess.size, preprocess.mean[0], preprocess.std[2]), (20, 0.481_454_66, 0.275_777_1));
     let without = folder("half", |folder| fs_err::remove_file(folder.join("preprocessor_config.json")).unwrap());
     assert_eq!(Captioner::load(without.path()).unwrap().preprocess(), preprocess);
-    assert_eq!(captioner.weights_sha256(), Captioner::load(without.path()).unwrap().weights_sha256());
+    assert_eq!(captioner.sha256(), Captioner::load(without.path()).unwrap().sha256());
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_tied_head_may_be_stored_instead_of_the_words_or_beside_them_but_not_differ(
             tensors.insert(HEAD.into(), words);
         });
     });
-    assert_eq!(Captioner::load(other.path()).unwrap().weights_sha256(), captioner.weights_sha256());
+    assert_eq!(Captioner::load(other.path()).unwrap().sha256(), captioner.sha256());
     let error = refused("half", |folder| {
         edit_weights(folder, |tensors| {
             let mut words = tensors[WORDS].clone();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// FodFoM's side of the blur's window in pixels, for images of 224 and more.
 pub const WINDOW: usize = 50;
 /// The largest share of the image that a box may cover.
-pub const LARGEST: f64 = 0.5;
+const LARGEST: f64 = 0.5;
 
 /// `[height, width, 3]` bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

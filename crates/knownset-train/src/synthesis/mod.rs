@@ -11,7 +11,7 @@ mod generator;
 mod outward;
 mod tokens;
 
-pub use background::{LARGEST, Pixels, Rejected, WINDOW, blurred};
+pub use background::{Pixels, Rejected, WINDOW, blurred};
 pub use edges::{EdgeError, Edges, Nearness, edges};
 pub use generator::{Diffusion, Generator, Wanted};
 pub use outward::{Direction, Outward};

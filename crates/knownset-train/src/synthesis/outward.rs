@@ -6,9 +6,6 @@
 //! lengths are not published. Ours are in units of the text's own distance, f = e + s (e − μ), so that a step of 0.5
 //! leaves the text half again as far from the mean.
 
-use std::fmt;
-use std::str::FromStr;
-
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -20,27 +17,6 @@ pub enum Direction {
     FromMean,
     /// Every coordinate by the same number, as the released code does: f = e + s ‖e − μ‖ · (1, …, 1).
     Released,
-}
-
-impl FromStr for Direction {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "from-mean" => Ok(Self::FromMean),
-            "released" => Ok(Self::Released),
-            _ => Err(format!("{text:?} is neither from-mean nor released")),
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FromMean => "from-mean",
-            Self::Released => "released",
-        })
-    }
 }
 
 /// Steps outwards: `count` of them, of sizes `first`, `first + more`, `first + 2 more`, …

@@ -63,6 +63,10 @@ pub(crate) enum WorldName {
     Sprites,
 }
 
+fn finite(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| format!("{text:?} is not a number"))
+}
+
 /// The images of the world's known classes.
 const SPRITE_IMAGES: &str = "world:sprites#train";
 /// Most tokens of a caption there.
@@ -215,8 +219,8 @@ pub(crate) struct Image {
     /// Steps from noise to image
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     pub(crate) steps: usize,
-    /// How far to go beyond what an empty prompt gives; 1 is the context alone
-    #[arg(long, value_name = "FACTOR", default_value_t = 7.5)]
+    /// How far to go beyond what an empty prompt gives; 1 is the context alone, 0 the empty prompt
+    #[arg(long, value_name = "FACTOR", default_value_t = 7.5, value_parser = finite)]
     pub(crate) guidance: f64,
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]
@@ -263,7 +267,7 @@ pub(crate) struct Samples {
     #[arg(long, value_name = "N", default_value_t = 25, default_value_if("world", "sprites", SPRITE_STEPS), value_parser = at_least_one)]
     pub(crate) steps: usize,
     /// How far to go beyond what an empty prompt gives; 1 is the prompt alone
-    #[arg(long, value_name = "FACTOR", default_value_t = 3.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 3.0, value_parser = finite)]
     pub(crate) guidance: f64,
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]

@@ -8,6 +8,7 @@ mod features;
 mod images;
 mod lists;
 mod miniatures;
+mod odd_data;
 mod parts;
 mod probe;
 mod prompts;

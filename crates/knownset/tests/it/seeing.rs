@@ -46,7 +46,10 @@ fn a_captioner_is_trained_into_a_folder_that_opens() {
     assert_eq!((&held_out["images"], &said["kept"]), (&500.into(), &1.into()));
     assert!((0.0..=1.0).contains(&held_out["exact_match"].as_f64().unwrap()));
     assert!((0.0..=1.0).contains(&held_out["named"].as_f64().unwrap()));
-    trained(&["--data", "world:sprites#symbols"]).refused(&["--resume"]);
+    // What is refused leaves the folder as it is, its vocabulary above all.
+    let tokenizer = fs_err::read(out.join("tokenizer.json")).unwrap();
+    trained(&["--data", "world:sprites#flags"]).refused(&["--resume"]);
+    assert!(fs_err::read(out.join("tokenizer.json")).unwrap() == tokenizer);
     let captions = folder.path().join("captions.jsonl");
     let ask = ["synth", "captions", "--captioner", "blip2", "--weights", text(&out), "--data", &silent, "--json"];
     assert_eq!(run(folder.path(), &[&ask[..], &["--out", text(&captions)]].concat()).json()["n"], 4);

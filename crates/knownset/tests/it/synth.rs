@@ -35,7 +35,8 @@ fn images_are_those_of_the_pipeline_with_the_empty_prompt_beside_the_context() {
     write_npy(&latents, &start.clone().into_dyn());
     let arguments = |more: &[&'static str]| {
         let mut all = vec!["synth", "image", "--weights", text(&weights), "--context", text(&contexts)];
-        all.extend(["--latents", text(&latents), "--out", text(&out), "--steps", "3", "--guidance", "2"]);
+        all.extend(["--latents", text(&latents), "--out", text(&out), "--steps", "3"]);
+        all.extend(if more.contains(&"--guidance") { &[][..] } else { &["--guidance", "2"] });
         all.extend(more);
         run(folder.path(), &all)
     };
@@ -60,7 +61,21 @@ fn images_are_those_of_the_pipeline_with_the_empty_prompt_beside_the_context() {
     arguments(&[]).refused(&["noise has shape [2,", "expected [n,"]);
     write_npy(&latents, &Array4::zeros((2, channels, 0, 6)).into_dyn());
     arguments(&[]).refused(&["noise has shape [2,", "expected [n,"]);
+    arguments(&["--guidance", "nan"]).refused(&["--guidance", "not a number"]);
     assert!(!folder.path().join("out.npz.parts.made.json").exists(), "what is refused leaves nothing");
+
+    // Where nothing is asked of the empty prompt, nothing need encode it.
+    let index = weights.join("model_index.json");
+    let mut parts: serde_json::Value = serde_json::from_slice(&fs_err::read(&index).unwrap()).unwrap();
+    let whole = parts.to_string();
+    for part in ["text_encoder", "tokenizer"] {
+        parts[part] = serde_json::json!([null, null]);
+    }
+    fs_err::write(&index, parts.to_string()).unwrap();
+    write_npy(&latents, &start.into_dyn());
+    arguments(&[]).refused(&["no text encoder"]);
+    assert_eq!(arguments(&["--guidance", "1"]).code, 0);
+    fs_err::write(&index, whole).unwrap();
     fs_err::remove_dir_all(weights.join("tokenizer")).unwrap();
     arguments(&[]).refused(&["cannot load the pipeline", "tokenizer"]);
 }

@@ -67,9 +67,9 @@ impl Workshop {
 
     fn arguments(&self, stage: &str, out: &str, usual: &[&str], more: &[&str]) -> Vec<String> {
         let out = self.path(out);
-        let mut arguments = vec!["synth", stage, "--data", &self.data, "--out", text(&out)];
+        let mut arguments = vec!["synth", stage, "--out", text(&out)];
         // What is given again takes the place of what is usual.
-        for pair in usual.chunks(2).filter(|pair| !more.contains(&pair[0])) {
+        for pair in [&["--data", &self.data], usual].concat().chunks(2).filter(|pair| !more.contains(&pair[0])) {
             arguments.extend(pair);
         }
         arguments.extend(more);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     BoxThresholds, Drawer, SPRITE_GUIDANCE, SPRITE_MOST_TOKENS, SPRITE_STEPS, SPRITE_WINDOW, SchedulerName, Source,
+    finite,
 };
 use crate::cli::{Keeping, at_least_one};
 use crate::shard::Shard;
@@ -59,7 +60,7 @@ pub(crate) struct Drawing {
     #[arg(long, value_name = "NAME", default_value_t = Nearness::Cosine)]
     pub(crate) edge: Nearness,
     /// Share of a class's captions that are its edge
-    #[arg(long, value_name = "PERCENT", default_value_t = 20.0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 20.0, value_parser = percent)]
     pub(crate) percent: f64,
     #[command(flatten)]
     pub(crate) moves: Moves,
@@ -70,7 +71,7 @@ pub(crate) struct Drawing {
     #[arg(long, value_name = "N", default_value_t = 50, default_value_if("world", "sprites", SPRITE_STEPS), value_parser = at_least_one)]
     pub(crate) steps: usize,
     /// How far to go beyond what an empty prompt gives; 1 is the context alone [for --world sprites: 3]
-    #[arg(long, value_name = "FACTOR", default_value_t = 7.5, default_value_if("world", "sprites", SPRITE_GUIDANCE))]
+    #[arg(long, value_name = "FACTOR", default_value_t = 7.5, default_value_if("world", "sprites", SPRITE_GUIDANCE), value_parser = finite)]
     pub(crate) guidance: f64,
     /// How steps are taken
     #[arg(long, value_name = "NAME", default_value = "ddim")]
@@ -234,8 +235,9 @@ impl FromStr for Band {
     }
 }
 
-fn finite(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| format!("{text:?} is not a number"))
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = finite(text)?;
+    if percent > 0.0 && percent <= 100.0 { Ok(percent) } else { Err("expected a number above 0, at most 100".into()) }
 }
 
 /// Sides of images that this program makes larger or smaller.

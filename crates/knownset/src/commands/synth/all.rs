@@ -1,13 +1,18 @@
 //! `knownset synth all`: captions → outliers → backgrounds, each as its own command makes it.
 
+use knownset_nn::grounding::Grounding;
 use serde_json::json;
 
 use super::{backgrounds, captions, outliers};
+use crate::checkpoints;
 use crate::cli::{All, Backgrounds, CaptionerName, Captions, Lines, Outliers};
 use crate::commands::Status;
 use crate::printer::Printer;
 
 pub(super) fn run(args: &All, printer: Printer) -> anyhow::Result<Status> {
+    // What the later stages refuse should not be found after days.
+    outliers::check(&args.source, &args.drawing, printer)?;
+    checkpoints::open("detector", &args.grounding_weights, Grounding::load)?;
     let lines = args.out.join("captions.jsonl");
     let written = captions::write(
         &Captions {

@@ -6,12 +6,12 @@ use anyhow::Context;
 use image::RgbImage;
 use knownset_train::synthesis::{Pixels, Rejected, blurred};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::journal::Journal;
 use super::manifest::{Entry, Kind, MANIFEST, RECORD, Summary};
 use super::record::{claim, digest, holds};
-use super::{boxes, files};
+use super::{boxes, dataset, files, manifest};
 use crate::cli::{Backgrounds, Boxes, GroundingName, Lines};
 use crate::commands::Status;
 use crate::images::Images;
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Backgrounds, printer: Printer) -> anyhow::Result<Status
 /// Makes what is not there yet.
 pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summary> {
     let out = &args.out;
-    let images = Images::open(&args.source.data, args.strict)?;
+    let images = dataset::open(&args.source.data, args.strict)?;
     let (path, shard) = match (&args.boxes, &args.grounding_weights) {
         (Some(path), _) => (path.clone(), args.shard),
         (None, Some(weights)) => {
@@ -60,12 +60,14 @@ pub(super) fn make(args: &Backgrounds, printer: Printer) -> anyhow::Result<Summa
         "stage": "backgrounds", "images": images.fingerprint(), "boxes": digest(&path)?, "size": args.size,
         "window": args.window, "rows": [range.start, range.end],
     });
-    let manifest = out.join(MANIFEST);
-    let _claim = claim(&out.join(RECORD), &settings, out, || holds(&manifest))?;
-    let mut journal = Journal::open(&manifest, range.start, |line, next| {
-        (range.contains(&next) && line["id"] == images.id(all[next].row)).then_some(next)
-    })?;
-    let of = |row: usize| background(args, &images, &all[row], printer);
+    let lines = out.join(MANIFEST);
+    let _claim = claim(&out.join(RECORD), &settings, out, || holds(&lines))?;
+    let place =
+        |line: &Value, next: usize| (range.contains(&next) && line["id"] == images.id(all[next].row)).then_some(next);
+    let mut journal = Journal::open(&lines, range.start, place, |line| manifest::is_there(out, line))?;
+    // Behind the known classes.
+    let label = dataset::known_classes(&images) as i64;
+    let of = |row: usize| background(args, &images, &all[row], label, printer);
     journal.fill(range, args.batch_size, "backgrounds", printer, of)?;
     Ok(Summary::new(out, "Backgrounds", &images)?.without("no-line", if args.boxes.is_none() { unsaid } else { 0 }))
 }
@@ -103,8 +105,14 @@ fn boxed(path: &Path, images: &Images) -> anyhow::Result<Vec<Boxed>> {
 }
 
 /// Blurs one image and keeps it, unless there is a reason not to.
-fn background(args: &Backgrounds, images: &Images, boxed: &Boxed, printer: Printer) -> anyhow::Result<Entry> {
-    let mut entry = Entry::of(images, boxed.row, Kind::Background, images.class_names().len() as i64);
+fn background(
+    args: &Backgrounds,
+    images: &Images,
+    boxed: &Boxed,
+    label: i64,
+    printer: Printer,
+) -> anyhow::Result<Entry> {
+    let mut entry = Entry::of(images, boxed.row, Kind::Background, label);
     let Some(picture) = entry.read(images, boxed.row, args.strict, printer)? else { return Ok(entry) };
     match blur(picture, &boxed.boxes, args.size, args.window as usize) {
         Ok(picture) => {

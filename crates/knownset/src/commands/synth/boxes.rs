@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Context;
 use knownset_data::preprocess_scaled;
 use knownset_data::words::spoken;
-use knownset_nn::grounding::{Grounding, Thresholds};
+use knownset_nn::grounding::{Grounding, GroundingError, Thresholds};
 use ndarray::Array3;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub(super) fn write(args: &Boxes, printer: Printer) -> anyhow::Result<Written> {
     let BoxThresholds { box_threshold, text_threshold } = args.thresholds;
     let thresholds = Thresholds { score: box_threshold, text: text_threshold };
     let settings = json!({
-        "stage": "boxes", "grounding": "grounding-dino", "weights": network.weights_sha256(), "prompt": args.prompt,
+        "stage": "boxes", "grounding": "grounding-dino", "weights": network.sha256(), "prompt": args.prompt,
         "box_threshold": box_threshold, "text_threshold": text_threshold,
     });
     lines::write(&args.lines, "boxes", &settings, printer, |images, rows| {
@@ -53,30 +53,36 @@ fn boxes(
     images: &Images,
     rows: Range<usize>,
 ) -> anyhow::Result<Vec<Answer<Found>>> {
+    let named = prompt.is_some() || !images.class_names().is_empty();
+    anyhow::ensure!(named, "the images have no classes to look for; give --prompt");
     let one = |row: usize| -> anyhow::Result<Answer<Found>> {
         anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped");
-        let image = match images.decoded(row) {
-            Ok(decoded) => decoded.image,
+        let (image, truncated) = match images.decoded(row) {
+            Ok(decoded) => (decoded.image, decoded.truncated),
             Err(why) => return Ok(Answer::Unreadable(why.to_string())),
+        };
+        let Some(prompt) = prompt.map(str::to_owned).or_else(|| own_class(images, row)) else {
+            return Ok(Answer::Silent(format!("{} has no class to look for", images.id(row))));
         };
         let (values, shape) = preprocess_scaled(&image, network.preprocess());
         let input = Array3::from_shape_vec(shape, values)?;
-        let own = || Ok(format!("{} .", class(images, row)?.to_lowercase()));
-        let prompt = prompt.map_or_else(own, |prompt| anyhow::Ok(prompt.to_owned()))?;
-        let found = network.detect(input.view(), image.dimensions(), &prompt, thresholds);
+        let found = match network.detect(input.view(), image.dimensions(), &prompt, thresholds) {
+            Err(why @ GroundingError::NotFinite) => return Ok(Answer::Silent(format!("{}: {why}", images.id(row)))),
+            found => found.with_context(|| format!("in {}", images.id(row)))?,
+        };
         let mut all = Found::default();
-        for found in found.with_context(|| format!("in {}", images.id(row)))? {
+        for found in found {
             all.boxes.push(found.corners);
             all.scores.push(found.score);
             all.phrases.push(found.phrase);
         }
-        Ok(Answer::Said(all))
+        Ok(Answer::Said { said: all, truncated })
     };
     rows.into_par_iter().map(one).collect()
 }
 
-/// The name of an image's class, as it is spoken.
-fn class(images: &Images, row: usize) -> anyhow::Result<String> {
-    let name = usize::try_from(images.label(row)).ok().and_then(|label| images.class_names().get(label));
-    Ok(spoken(name.with_context(|| format!("{} has no class to look for; give --prompt", images.id(row)))?))
+/// The prompt that is an image's own class, as it is spoken.
+fn own_class(images: &Images, row: usize) -> Option<String> {
+    let label = usize::try_from(images.label(row)).ok()?;
+    Some(format!("{} .", spoken(images.class_names().get(label)?).to_lowercase()))
 }

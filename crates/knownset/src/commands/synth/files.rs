@@ -30,7 +30,7 @@ pub(super) fn write_lines<T: Serialize>(path: &Path, lines: &[T]) -> anyhow::Res
 
 /// Reads an object a line.
 pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<T>> {
-    let text = fs_err::read_to_string(path).with_context(|| format!("{} is no text file", path.display()))?;
+    let text = fs_err::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let read = |(index, line)| {
         serde_json::from_str(line).with_context(|| format!("{}: line {} is damaged", path.display(), index + 1))
     };
@@ -83,16 +83,6 @@ impl<'a> Arrays<'a> {
 /// Whole numbers as an array.
 pub(super) fn numbers(numbers: impl IntoIterator<Item = usize>) -> Tensor {
     numbers.into_iter().map(|number| number as i64).collect::<Array1<i64>>().into()
-}
-
-/// Refuses classes of a dataset that cannot be folders' names.
-pub(super) fn check_folders(classes: &[String], dataset: &str) -> anyhow::Result<()> {
-    let own = [".png", ".json", ".jsonl", ".html"];
-    let odd = classes.iter().find(|name| {
-        let taken = own.iter().any(|ending| name.ends_with(ending));
-        taken || name.is_empty() || name.starts_with('.') || name.contains(['/', '\\'])
-    });
-    odd.map_or(Ok(()), |odd| anyhow::bail!("the class {odd:?} of {dataset} cannot be a folder's name"))
 }
 
 /// Refuses a folder for classes that holds something, but no file whose name begins as one of ours: images that are there

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use knownset_core::Tensor;
-use knownset_core::numpy::read_array;
+use knownset_core::numpy::{Rows, read_array, write_archive};
 use knownset_nn::diffusion::{Request, SampleError};
-use ndarray::{Array, Array2, Array4, ArrayView2, Axis, Dimension, s};
+use ndarray::{Array, Array3, Dimension, s};
 use serde_json::json;
 
 use super::drawing::{self, pipeline};
-use super::files::write_arrays;
 use super::parts::Parts;
 use super::record::digest;
 use crate::cli::Image;
@@ -25,8 +24,11 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     let noise = numbers::<ndarray::Ix4>(&args.latents, "[n, channels, h, w]")?;
     let (images, channels, height, width) = noise.dim();
     let pipeline = pipeline(&args.weights, args.on)?;
-    let unconditional =
-        pipeline.encode(&[""]).with_context(|| format!("the pipeline in {}", args.weights.display()))?;
+    let unconditional = if args.guidance == 1.0 {
+        Array3::zeros((0, 0, 0))
+    } else {
+        pipeline.encode(&[""]).with_context(|| format!("the pipeline in {}", args.weights.display()))?
+    };
     let request = Request {
         context: context.view(),
         unconditional: unconditional.view(),
@@ -43,12 +45,11 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
 
     let settings = json!({
         "stage": "image", "context": digest(&args.context)?, "latents": digest(&args.latents)?,
-        "weights": pipeline.weights_sha256(), "steps": args.steps, "guidance": args.guidance,
+        "weights": pipeline.sha256(), "steps": args.steps, "guidance": args.guidance,
         "scheduler": format!("{:?}", args.scheduler), "precision": args.on.precision.to_string(),
     });
     let mut parts = Parts::open(&args.out, &settings, images, sizes.iter().sum())?;
-    let progress = printer.progress("images", images);
-    progress.advance(parts.finished);
+    let progress = printer.progress("images", images).behind(parts.finished);
     for image in parts.finished..images {
         let one = image..=image;
         let request = Request {
@@ -69,13 +70,12 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
     }
     drop(progress);
 
-    let all = Array2::from_shape_vec((images, sizes.iter().sum()), parts.read()?)?;
-    let (drawn, seen) = all.view().split_at(Axis(1), sizes[0]);
-    let array = |values: ArrayView2<'_, f32>, shape: [usize; 3]| -> anyhow::Result<Tensor> {
-        let shape = [images, shape[0], shape[1], shape[2]];
-        Ok(Array4::from_shape_vec(shape, values.iter().copied().collect())?.into())
-    };
-    write_arrays(&args.out, [("latents", array(drawn, latents)?), ("images", array(seen, pixels)?)])?;
+    let shapes = [latents, pixels].map(|[a, b, c]| [images, a, b, c]);
+    let arrays = [
+        Rows { name: "latents", shape: &shapes[0], parts: parts.read(0..sizes[0])? },
+        Rows { name: "images", shape: &shapes[1], parts: parts.read(sizes[0]..sizes[0] + sizes[1])? },
+    ];
+    write_archive(&args.out, arrays).with_context(|| format!("cannot write {}", args.out.display()))?;
     parts.remove()?;
     let out = args.out.display().to_string();
     printer.result(&json!({ "out": out, "n": images, "shape": pixels }), || {

@@ -26,11 +26,12 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens a file, made if it is not there; a line cut short is taken off. `place` is the row that a line is about, if
-    /// it is one from the given row on.
+    /// it is one from the given row on. From the first line on of which not all is `there`, lines are taken off too.
     pub(super) fn open(
         path: &Path,
         first: usize,
         place: impl Fn(&Value, usize) -> Option<usize>,
+        there: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let (mut lines, mut next, mut end) = (0, first, 0);
@@ -42,9 +43,13 @@ impl Journal {
             if length == 0 || line.last() != Some(&b'\n') {
                 break;
             }
-            let row = serde_json::from_slice(&line).ok().and_then(|line| place(&line, next));
-            let row =
-                row.with_context(|| format!("{}: line {} is not about the next image", path.display(), lines + 1))?;
+            let line: Option<Value> = serde_json::from_slice(&line).ok();
+            let found = line.and_then(|line| Some((place(&line, next)?, there(&line))));
+            let (row, there) =
+                found.with_context(|| format!("{}: line {} is not about the next image", path.display(), lines + 1))?;
+            if !there {
+                break;
+            }
             (lines, next, end) = (lines + 1, row + 1, end + length as u64);
         }
         file.set_len(end)?;
@@ -75,8 +80,7 @@ impl Journal {
         printer: Printer,
         make: impl Fn(usize) -> anyhow::Result<T> + Sync,
     ) -> anyhow::Result<()> {
-        let progress = printer.progress(what, rows.len());
-        progress.advance(self.next - rows.start);
+        let progress = printer.progress(what, rows.len()).behind(self.next - rows.start);
         for start in (self.next..rows.end).step_by(at_once) {
             let some = start..start.saturating_add(at_once).min(rows.end);
             let make = |row| {

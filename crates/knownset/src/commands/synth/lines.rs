@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::contact;
 use super::journal::Journal;
 use super::record::{claim, holds};
+use super::{contact, dataset};
 use crate::cli::Lines;
 use crate::commands::Status;
 use crate::images::{Images, STOP};
@@ -20,9 +20,15 @@ use crate::shard::share;
 
 /// What is written for an image.
 pub(super) enum Answer<T> {
-    Said(T),
+    Said {
+        said: T,
+        /// Whether the image is damaged, and what it lacks filled in.
+        truncated: bool,
+    },
     /// The image cannot be read, and why.
     Unreadable(String),
+    /// There is nothing to be said of it, and why.
+    Silent(String),
 }
 
 /// A line.
@@ -32,6 +38,8 @@ struct Line<'a, T> {
     label: i64,
     #[serde(flatten)]
     said: T,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
 }
 
 /// What a run did.
@@ -40,10 +48,14 @@ pub(super) struct Written {
     out: String,
     /// Lines in the file.
     n: usize,
-    /// Images without a line, since they could not be read.
+    /// Images without a line.
     left_out: usize,
-    /// Why, of those that this run looked at.
+    /// Why, of those that this run could not read.
     unreadable: Vec<String>,
+    /// Why, of those that this run had nothing to say of.
+    silent: Vec<String>,
+    /// Damaged images that this run read, partly filled in.
+    truncated: Vec<String>,
     /// A page to look at.
     contact: String,
 }
@@ -74,7 +86,7 @@ pub(super) fn write<T: Serialize>(
     printer: Printer,
     answers: impl Fn(&Images, Range<usize>) -> anyhow::Result<Vec<Answer<T>>>,
 ) -> anyhow::Result<Written> {
-    let images = Images::open(&args.source.data, args.strict)?;
+    let images = dataset::open(&args.source.data, args.strict)?;
     let range = share(images.len(), args.shard);
     let mut settings = settings.clone();
     settings["images"] = images.fingerprint().into();
@@ -84,15 +96,19 @@ pub(super) fn write<T: Serialize>(
     record.push(".made.json");
     let _claim = claim(record.as_ref(), &settings, &args.out, || holds(&args.out))?;
     // An unreadable image leaves no line: the rows behind the last one written are those to be looked at.
-    let mut journal = Journal::open(&args.out, range.start, |line, next| {
-        let id = line.get("id")?.as_str()?;
-        (next..range.end).find(|&row| images.id(row) == id)
-    })?;
-    let progress = printer.progress(what, range.len());
-    progress.advance(journal.next - range.start);
-    let mut unreadable = Vec::new();
+    let mut journal = Journal::open(
+        &args.out,
+        range.start,
+        |line, next| {
+            let id = line.get("id")?.as_str()?;
+            (next..range.end).find(|&row| images.id(row) == id)
+        },
+        |_| true,
+    )?;
+    let progress = printer.progress(what, range.len()).behind(journal.next - range.start);
+    let (mut unreadable, mut silent, mut truncated) = (Vec::new(), Vec::new(), Vec::new());
     for start in (journal.next..range.end).step_by(args.batch_size) {
-        let rows = start..(start + args.batch_size).min(range.end);
+        let rows = start..start.saturating_add(args.batch_size).min(range.end);
         let answers = if STOP.load(Ordering::Relaxed) { None } else { Some(answers(&images, rows.clone())) };
         // A batch that was stopped has an error of its own.
         let Some(answers) = answers.filter(|answers| answers.is_ok() || !STOP.load(Ordering::Relaxed)) else {
@@ -102,12 +118,16 @@ pub(super) fn write<T: Serialize>(
         let (mut lines, mut refused) = (Vec::new(), None);
         for (row, answer) in rows.clone().zip(answers?) {
             match answer {
-                Answer::Said(said) => lines.push(Line { id: images.id(row), label: images.label(row), said }),
+                Answer::Said { said, truncated: filled } => {
+                    truncated.extend(filled.then(|| images.id(row).to_owned()));
+                    lines.push(Line { id: images.id(row), label: images.label(row), said, truncated: filled });
+                }
                 Answer::Unreadable(why) if args.strict => {
                     refused = Some(why);
                     break;
                 }
                 Answer::Unreadable(why) => unreadable.push(why),
+                Answer::Silent(why) => silent.push(why),
             }
         }
         journal.write(&lines)?;
@@ -117,10 +137,13 @@ pub(super) fn write<T: Serialize>(
         progress.advance(rows.len());
     }
     drop(progress);
-    if let Some(first) = unreadable.first() {
-        printer.note(format!("warning: {} images left out, first {first}", unreadable.len()));
+    if let Some(first) = unreadable.iter().chain(&silent).next() {
+        printer.note(format!("warning: {} images left out, first {first}", unreadable.len() + silent.len()));
+    }
+    if let Some(first) = truncated.first() {
+        printer.note(format!("warning: {} damaged images partly filled in, first {first}", truncated.len()));
     }
     let (n, left_out) = (journal.lines, range.len() - journal.lines);
     let contact = contact::of_lines(&args.out, what, &images)?.display().to_string();
-    Ok(Written { out: args.out.display().to_string(), n, left_out, unreadable, contact })
+    Ok(Written { out: args.out.display().to_string(), n, left_out, unreadable, silent, truncated, contact })
 }

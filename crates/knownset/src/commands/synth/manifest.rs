@@ -5,8 +5,8 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 use image::RgbImage;
-use knownset_data::words::spoken;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{contact, files};
 use crate::commands::Status;
@@ -29,10 +29,13 @@ pub(super) struct Entry {
     /// K, the number of known classes, of an outlier; the class of an image that is still of one.
     pub(super) label: i64,
     pub(super) kind: Kind,
-    /// The known class that it comes from, as it is spoken.
+    /// The known class that it comes from.
     pub(super) class: String,
     /// The image that it comes from.
     pub(super) id: String,
+    /// That is damaged, and what it lacks is filled in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) truncated: bool,
     #[serde(flatten)]
     pub(super) drawn: Option<Drawn>,
 }
@@ -54,8 +57,9 @@ impl Entry {
             rejected: None,
             label,
             kind,
-            class: name.map_or_else(|| "no class".into(), |name| spoken(name)),
+            class: name.map_or_else(|| "no class".into(), String::clone),
             id: images.id(row).to_owned(),
+            truncated: false,
             drawn: None,
         }
     }
@@ -69,7 +73,10 @@ impl Entry {
         printer: Printer,
     ) -> anyhow::Result<Option<RgbImage>> {
         match images.decoded(row) {
-            Ok(decoded) => Ok(Some(decoded.image)),
+            Ok(decoded) => {
+                self.truncated = decoded.truncated;
+                Ok(Some(decoded.image))
+            }
             Err(why) if strict => Err(why.into()),
             Err(why) => {
                 printer.note(format!("warning: left out {why}"));
@@ -78,6 +85,11 @@ impl Entry {
             }
         }
     }
+}
+
+/// Whether the image of a manifest's line, if it has one, is in the folder still.
+pub(super) fn is_there(folder: &Path, line: &Value) -> bool {
+    line["path"].as_str().is_none_or(|path| folder.join(path).is_file())
 }
 
 /// How an outlier came to be.
@@ -99,6 +111,8 @@ pub(super) struct Summary {
     n: usize,
     /// Why others are none, and how many.
     rejected: BTreeMap<String, usize>,
+    /// Images that come from damaged ones, partly filled in.
+    truncated: usize,
     classes: Vec<ClassSummary>,
     /// Of images that were drawn; nothing where none was.
     clip_score: Option<ClipScores>,
@@ -154,9 +168,10 @@ impl Summary {
         let page = out.join(CONTACT);
         contact::of_manifest(&page, title, &entries, &classes, images)?;
         let n = classes.iter().map(|class| class.n).sum();
+        let truncated = entries.iter().filter(|entry| entry.truncated && entry.path.is_some()).count();
         let clip_score = ClipScores::of(&entries);
         let (out, contact) = (out.display().to_string(), page.display().to_string());
-        Ok(Self { out, n, rejected, classes, clip_score, contact })
+        Ok(Self { out, n, rejected, truncated, classes, clip_score, contact })
     }
 
     /// Counts images that were rejected before the manifest could say so.
@@ -195,6 +210,9 @@ impl std::fmt::Display for Summary {
             column.set_cell_alignment(CellAlignment::Right);
         }
         write!(f, "{table}\n{}: {} images; {}", self.out, self.n, self.contact)?;
+        if self.truncated > 0 {
+            write!(f, "\n{} of them come from damaged images, partly filled in", self.truncated)?;
+        }
         if let Some(ClipScores { drawn, kept }) = &self.clip_score {
             write!(f, "\nmean CLIP score {drawn:.3}")?;
             if let Some(kept) = kept.filter(|kept| kept != drawn) {

@@ -6,6 +6,7 @@ mod boxes;
 mod captions;
 mod contact;
 mod contexts;
+mod dataset;
 mod drawing;
 mod files;
 mod image;

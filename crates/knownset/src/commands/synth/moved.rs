@@ -7,7 +7,7 @@ use knownset_train::synthesis::{Nearness, Outward, edges};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use serde::Serialize;
 
-use super::files::{Arrays, numbers, write_arrays, write_lines};
+use super::files::{Arrays, numbers, write_arrays};
 use super::texts::Caption;
 
 /// Features that no text has.
@@ -20,9 +20,18 @@ pub(super) struct Moved {
     pub(super) steps: Vec<usize>,
 }
 
+/// Fewer captions of a class have no edge.
+const LEAST: usize = 2;
+
+/// The captions of classes that have too few of them to have an edge, by class.
+pub(super) fn too_few(captions: &[Caption], classes: usize) -> Vec<(usize, usize)> {
+    let of = |class: usize| captions.iter().filter(|caption| caption.label == class).count();
+    (0..classes).map(|class| (class, of(class))).filter(|&(_, count)| count < LEAST).collect()
+}
+
 /// A line of `edges.jsonl`.
 #[derive(Serialize)]
-struct Edge<'a> {
+pub(super) struct Edge<'a> {
     /// Row of `features.npz`.
     row: usize,
     id: &'a str,
@@ -41,38 +50,43 @@ impl Moved {
         Ok(Self { features, captions, steps })
     }
 
-    /// Newly made; `edges.jsonl` and `fakes.npz` are written into `folder`.
-    pub(super) fn make(
-        folder: &Path,
+    /// Newly made of texts `[n, d]`, with the edge that they come from; classes without one have none.
+    pub(super) fn make<'a>(
         texts: ArrayView2<'_, f32>,
-        captions: &[Caption],
+        captions: &'a [Caption],
         classes: &[String],
         (nearness, percent): (Nearness, f64),
         outward: Outward,
-    ) -> anyhow::Result<Self> {
-        let (mut lines, mut features, mut from) = (Vec::new(), Vec::new(), Vec::new());
+    ) -> anyhow::Result<(Self, Vec<Edge<'a>>)> {
+        let (mut edge, mut features, mut from) = (Vec::new(), Vec::new(), Vec::new());
         for (label, class) in classes.iter().enumerate() {
             let rows: Vec<usize> = (0..captions.len()).filter(|&row| captions[row].label == label).collect();
+            if rows.len() < LEAST {
+                continue;
+            }
             let texts = texts.select(Axis(0), &rows);
             let found = edges(texts.view(), nearness, percent).with_context(|| format!("the class {class}"))?;
             let within: Vec<usize> = found.rows.iter().map(|&(row, _)| row).collect();
             features.push(outward.features(texts.select(Axis(0), &within).view(), found.mean.view()));
             for (within, nearness) in found.rows {
                 let row = rows[within];
-                lines.push(Edge { row, id: &captions[row].id, label, nearness });
+                edge.push(Edge { row, id: &captions[row].id, label, nearness });
                 from.extend(std::iter::repeat_n(row, outward.count));
             }
         }
         let views: Vec<_> = features.iter().map(|features| features.view()).collect();
-        let features = concatenate(Axis(0), &views).context("there are no classes")?;
-        let steps: Vec<usize> = (0..from.len()).map(|place| place % outward.count).collect();
-        write_lines(&folder.join("edges.jsonl"), &lines)?;
+        let features = concatenate(Axis(0), &views).context("no class has two captions")?;
+        let steps = (0..from.len()).map(|place| place % outward.count).collect();
+        Ok((Self { features, captions: from, steps }, edge))
+    }
+
+    /// Writes them, as [`read`](Self::read) reads them.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let arrays = [
-            ("features", features.clone().into()),
-            ("captions", numbers(from.iter().copied())),
-            ("steps", numbers(steps.iter().copied())),
+            ("features", self.features.clone().into()),
+            ("captions", numbers(self.captions.iter().copied())),
+            ("steps", numbers(self.steps.iter().copied())),
         ];
-        write_arrays(&folder.join("fakes.npz"), arrays)?;
-        Ok(Self { features, captions: from, steps })
+        write_arrays(path, arrays)
     }
 }

@@ -6,7 +6,6 @@
 
 use anyhow::Context;
 use knownset_core::numpy::write_rows;
-use knownset_data::words::spoken;
 use knownset_nn::clip::Clip;
 use knownset_nn::diffusion::Pipeline;
 use knownset_train::synthesis::{Diffusion, Wanted};
@@ -16,11 +15,11 @@ use super::contexts::Contexts;
 use super::drawing::{draw, pipeline, side};
 use super::journal::Journal;
 use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
-use super::moved::Moved;
+use super::moved::{Moved, too_few};
 use super::record::{claim, digest, holds};
 use super::scoring::Scoring;
-use super::{files, texts};
-use crate::cli::{Band, Drawing, Outliers};
+use super::{dataset, files, manifest, texts};
+use crate::cli::{Band, Drawing, Outliers, Source};
 use crate::commands::Status;
 use crate::images::Images;
 use crate::printer::Printer;
@@ -31,42 +30,85 @@ pub(super) fn run(args: &Outliers, printer: Printer) -> anyhow::Result<Status> {
     make(args, printer)?.print(printer)
 }
 
+/// What draws.
+struct Networks {
+    clip: Clip,
+    pipeline: Pipeline,
+    side: usize,
+}
+
+impl Networks {
+    fn open(drawing: &Drawing, printer: Printer) -> anyhow::Result<Self> {
+        let clip = towers::open("clip", Some(&drawing.clip), printer)?;
+        let pipeline = pipeline(&drawing.drawer.weights, drawing.drawer.on)?;
+        let side = side(&pipeline, &drawing.drawer.weights)?;
+        Ok(Self { clip, pipeline, side })
+    }
+
+    /// What features become, and what draws it.
+    fn ready(&self, drawing: &Drawing, printer: Printer) -> anyhow::Result<(Contexts<'_>, Diffusion<'_>)> {
+        let contexts = Contexts::new(&self.clip, &self.pipeline, &drawing.prompt, printer)?;
+        let generator = Diffusion {
+            pipeline: &self.pipeline,
+            unconditional: contexts.unconditional(),
+            sides: [self.side; 2],
+            method: drawing.scheduler.method(),
+            steps: drawing.steps,
+            guidance: drawing.guidance,
+        };
+        generator.check().with_context(|| format!("the pipeline in {}", drawing.drawer.weights.display()))?;
+        Ok((contexts, generator))
+    }
+}
+
+/// Whether they can be drawn, as far as that can be told without captions.
+pub(super) fn check(source: &Source, drawing: &Drawing, printer: Printer) -> anyhow::Result<()> {
+    dataset::spoken_names(&dataset::open(&source.data, false)?, &source.data)?;
+    let quiet = Printer { quiet: true, ..printer };
+    Networks::open(drawing, quiet)?.ready(drawing, quiet).map(|_| ())
+}
+
 /// Makes what is not there yet.
 pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary> {
     let (out, drawing) = (&args.out, &args.drawing);
-    let images = Images::open(&args.source.data, false)?;
-    let classes: Vec<String> = images.class_names().iter().map(|name| spoken(name)).collect();
+    let images = dataset::open(&args.source.data, false)?;
+    let classes = dataset::spoken_names(&images, &args.source.data)?;
     let captions = texts::captions(&args.captions, &images, printer)?;
-    let clip = towers::open("clip", Some(&drawing.clip), printer)?;
-    let pipeline = pipeline(&drawing.drawer.weights, drawing.drawer.on)?;
-    let side = side(&pipeline, &drawing.drawer.weights)?;
+    let networks = Networks::open(drawing, printer)?;
+    let Networks { clip, pipeline, .. } = &networks;
+    let (contexts, generator) = networks.ready(drawing, printer)?;
 
-    let contexts = Contexts::new(&clip, &pipeline, &drawing.prompt, printer)?;
-    let generator = Diffusion {
-        pipeline: &pipeline,
-        unconditional: contexts.unconditional(),
-        sides: [side; 2],
-        method: drawing.scheduler.method(),
-        steps: drawing.steps,
-        guidance: drawing.guidance,
-    };
-    generator.check().with_context(|| format!("the pipeline in {}", drawing.drawer.weights.display()))?;
-
-    let settings = settings(args, &images, &classes, &clip, &pipeline)?;
+    let settings = settings(args, &images, &classes, clip, pipeline)?;
     let made = ["features.npz", "edges.jsonl", "fakes.npz", MANIFEST].map(|name| out.join(name));
-    let _claim = claim(&out.join(RECORD), &settings, out, || made.iter().any(|path| holds(path)))?;
-    let [features, _, fakes, manifest] = &made;
-    let moved = if fakes.is_file() {
-        Moved::read(fakes, captions.len(), clip.spec().projection)?
+    let [features, edges, fakes, manifest] = &made;
+    // What cannot be moved is told before anything is written.
+    let fresh = if fakes.is_file() {
+        None
     } else {
         let cache = drawing.keeping.cache();
-        let template = &drawing.template;
-        let texts = texts::features(features, &captions, template, &classes, &clip, cache.as_ref(), printer)?;
+        let texts = texts::features(&captions, &drawing.template, &classes, clip, cache.as_ref(), printer)?;
         let edge = (drawing.edge, drawing.percent);
-        Moved::make(out, texts.view(), &captions, &classes, edge, drawing.moves.outward())?
+        let (moved, edge) = Moved::make(texts.view(), &captions, &classes, edge, drawing.moves.outward())?;
+        Some((texts, moved, edge))
     };
+    let _claim = claim(&out.join(RECORD), &settings, out, || made.iter().any(|path| holds(path)))?;
+    let moved = match fresh {
+        None => Moved::read(fakes, captions.len(), clip.spec().projection)?,
+        Some((texts, moved, edge)) => {
+            let labels = files::numbers(captions.iter().map(|caption| caption.label));
+            files::write_arrays(features, [("features", texts.into()), ("labels", labels)])?;
+            files::write_lines(edges, &edge)?;
+            moved.write(fakes)?;
+            moved
+        }
+    };
+    let few = too_few(&captions, classes.len());
+    if !few.is_empty() {
+        let names: Vec<&str> = few.iter().map(|&(class, _)| classes[class].as_str()).collect();
+        printer.note(format!("warning: too few captions of {}: no outliers of them", names.join(", ")));
+    }
 
-    let scoring = Scoring::new(&clip, &classes)?;
+    let scoring = Scoring::new(clip, &classes)?;
     let range = share(moved.captions.len(), args.shard);
     let tokens = out.join("contexts.npy");
     if drawing.keep_contexts && !tokens.is_file() {
@@ -74,10 +116,15 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
         let written = write_rows(&tokens, range.len(), &contexts.shape(), rows);
         written.with_context(|| format!("cannot write {}", tokens.display()))?;
     }
-    let mut journal = Journal::open(manifest, range.start, |line, next| {
-        let caption = range.contains(&next).then(|| &captions[moved.captions[next]])?;
-        (line["id"] == *caption.id && line["step"] == moved.steps[next]).then_some(next)
-    })?;
+    let mut journal = Journal::open(
+        manifest,
+        range.start,
+        |line, next| {
+            let caption = range.contains(&next).then(|| &captions[moved.captions[next]])?;
+            (line["id"] == *caption.id && line["step"] == moved.steps[next]).then_some(next)
+        },
+        |line| manifest::is_there(out, line),
+    )?;
     let drawn_at = |place: usize| -> anyhow::Result<Entry> {
         let (caption, step) = (&captions[moved.captions[place]], moved.steps[place]);
         // A stream for each step of each image, whatever else is at the edge.
@@ -101,13 +148,15 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
             rejected: rejected.map(str::to_owned),
             label: classes.len() as i64,
             kind: Kind::Outlier,
-            class: classes[caption.label].clone(),
+            class: images.class_names()[caption.label].clone(),
             id: caption.id.clone(),
+            truncated: false,
             drawn: Some(drawn),
         })
     };
     journal.fill(range, drawing.drawer.at_once, "outliers", printer, drawn_at)?;
-    Summary::new(out, "Fake outliers", &images)
+    let few = few.iter().map(|&(_, count)| count).sum();
+    Ok(Summary::new(out, "Fake outliers", &images)?.without("too-few-captions", few))
 }
 
 /// Everything that decides what is made.
@@ -122,7 +171,7 @@ fn settings(
         &args.drawing;
     Ok(json!({
         "stage": "outliers", "images": images.fingerprint(), "captions": digest(&args.captions)?, "classes": classes,
-        "clip": clip.origin().weights_sha256, "weights": pipeline.weights_sha256(),
+        "clip": clip.sha256(), "weights": pipeline.sha256(),
         "template": template, "edge": edge, "percent": percent, "outward": moves.outward(), "prompt": prompt,
         "steps": steps, "guidance": guidance, "scheduler": format!("{scheduler:?}"), "seed": seed, "size": size,
         "clip_score": clip_score, "precision": args.drawing.drawer.on.precision.to_string(), "shard": args.shard,

@@ -2,6 +2,7 @@
 //! goes on behind.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -55,12 +56,19 @@ impl Parts {
         Ok(())
     }
 
-    /// All parts.
-    pub(super) fn read(&mut self) -> anyhow::Result<Vec<f32>> {
-        let mut bytes = Vec::new();
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.read_to_end(&mut bytes)?;
-        Ok(bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect())
+    /// Those numbers of every part, one part after the other.
+    pub(super) fn read(
+        &self,
+        numbers: Range<usize>,
+    ) -> anyhow::Result<impl Iterator<Item = std::io::Result<Vec<f32>>> + use<>> {
+        const WIDTH: usize = size_of::<f32>();
+        let (mut file, size) = (File::open(&self.paths[0])?, self.size);
+        Ok((0..self.finished).map(move |part| {
+            file.seek(SeekFrom::Start(((part * size + numbers.start) * WIDTH) as u64))?;
+            let mut bytes = vec![0; numbers.len() * WIDTH];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect())
+        }))
     }
 
     /// Removes the file, whose content is somewhere else by now.

@@ -14,33 +14,35 @@ use serde_json::json;
 use super::journal::Journal;
 use super::manifest::{Entry, Kind, MANIFEST, RECORD, Summary};
 use super::record::{claim, holds};
-use super::{drawing, files};
+use super::{dataset, drawing, files, manifest};
 use crate::cli::Reconstructions;
 use crate::commands::Status;
-use crate::images::Images;
 use crate::printer::Printer;
 use crate::shard::share;
 
 pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<Status> {
     let (out, drawer) = (&args.out, &args.drawer);
-    let images = Images::open(&args.source.data, args.strict)?;
-    files::check_folders(images.class_names(), &args.source.data)?;
+    let images = dataset::open(&args.source.data, args.strict)?;
+    dataset::check_folders(images.class_names(), &args.source.data)?;
     let pipeline = drawing::pipeline(&drawer.weights, drawer.on)?;
     let vae = pipeline.autoencoder().is_some();
     anyhow::ensure!(vae, "the pipeline in {} has no autoencoder", drawer.weights.display());
     let [side, ..] = drawing::pixels(&pipeline, [drawing::side(&pipeline, &drawer.weights)?; 2]);
     let range = share(images.len(), args.shard);
     let settings = json!({
-        "stage": "reconstructions", "images": images.fingerprint(), "weights": pipeline.weights_sha256(),
+        "stage": "reconstructions", "images": images.fingerprint(), "weights": pipeline.sha256(),
         "precision": drawer.on.precision.to_string(), "rows": [range.start, range.end],
     });
-    let manifest = out.join(MANIFEST);
+    let path = out.join(MANIFEST);
     fs_err::create_dir_all(out)?;
     files::check_own(out, &[MANIFEST, RECORD])?;
-    let _claim = claim(&out.join(RECORD), &settings, out, || holds(&manifest))?;
-    let mut journal = Journal::open(&manifest, range.start, |line, next| {
-        (range.contains(&next) && line["id"] == images.id(next)).then_some(next)
-    })?;
+    let _claim = claim(&out.join(RECORD), &settings, out, || holds(&path))?;
+    let mut journal = Journal::open(
+        &path,
+        range.start,
+        |line, next| (range.contains(&next) && line["id"] == images.id(next)).then_some(next),
+        |line| manifest::is_there(out, line),
+    )?;
     let made_of = |row: usize| -> anyhow::Result<Entry> {
         let label = images.label(row);
         let mut entry = Entry::of(&images, row, Kind::Reconstruction, label);

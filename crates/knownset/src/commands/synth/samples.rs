@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::journal::Journal;
 use super::record::{agree, claim, holds};
-use super::{contact, drawing, files};
+use super::{contact, dataset, drawing, files};
 use crate::cli::Samples;
 use crate::commands::Status;
 use crate::images::Images;
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     anyhow::ensure!(args.template.contains(CLASS), "--template {:?} does not say where {CLASS} stands", args.template);
     let classes = Images::open(&args.source.data, false)?.class_names().to_vec();
     anyhow::ensure!(!classes.is_empty(), "{} has no classes", args.source.data);
-    files::check_folders(&classes, &args.source.data)?;
+    dataset::check_folders(&classes, &args.source.data)?;
     let pipeline = drawing::pipeline(&args.drawer.weights, args.drawer.on)?;
     let side = drawing::side(&pipeline, &args.drawer.weights)?;
     let prompts: Vec<String> = classes.iter().map(|name| args.template.replace(CLASS, &spoken(name))).collect();
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     let range = share(all, args.shard);
     let id = |row: usize| format!("{}/{:05}.png", classes[row / args.per_class], row % args.per_class);
     let settings = json!({
-        "stage": "samples", "weights": pipeline.weights_sha256(), "classes": classes, "per_class": args.per_class,
+        "stage": "samples", "weights": pipeline.sha256(), "classes": classes, "per_class": args.per_class,
         "template": args.template, "steps": args.steps, "guidance": args.guidance,
         "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "precision": args.drawer.on.precision.to_string(), "rows": [range.start, range.end],
     });
@@ -55,9 +55,12 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     files::check_own(&args.out, &["manifest"])?;
     agree(&args.out, &settings)?;
     let _claim = claim(&record, &settings, &manifest, || holds(&manifest))?;
-    let mut journal = Journal::open(&manifest, range.start, |line, next| {
-        (range.contains(&next) && line["id"] == id(next)).then_some(next)
-    })?;
+    let mut journal = Journal::open(
+        &manifest,
+        range.start,
+        |line, next| (range.contains(&next) && line["id"] == id(next)).then_some(next),
+        |line| line.get("rejected").is_some() || line["id"].as_str().is_none_or(|id| args.out.join(id).is_file()),
+    )?;
     let drawn_at = |row: usize| -> anyhow::Result<Value> {
         let (class, number) = (row / args.per_class, row % args.per_class);
         let condition = contexts.index_axis(Axis(0), class).to_owned();

@@ -9,7 +9,7 @@ use knownset_nn::extract::Cache;
 use ndarray::Array2;
 use serde::Deserialize;
 
-use super::files::{Arrays, numbers, read_lines, write_arrays};
+use super::files::read_lines;
 use crate::images::Images;
 use crate::printer::Printer;
 use crate::towers;
@@ -50,9 +50,8 @@ pub(super) fn captions(path: &Path, images: &Images, printer: Printer) -> anyhow
     Ok(captions)
 }
 
-/// Features `[n, d]` of the captions in `template`, not normalised, as `path` has them or newly made.
+/// Features `[n, d]` of the captions in `template`, not normalised.
 pub(super) fn features(
-    path: &Path,
     captions: &[Caption],
     template: &str,
     classes: &[String],
@@ -60,18 +59,9 @@ pub(super) fn features(
     cache: Option<&Cache>,
     printer: Printer,
 ) -> anyhow::Result<Array2<f32>> {
-    if path.is_file() {
-        let features = Arrays::read(path)?.rows("features", clip.spec().projection)?;
-        let (found, expected) = (features.nrows(), captions.len());
-        anyhow::ensure!(found == expected, "{} has {found} rows for {expected} captions", path.display());
-        return Ok(features);
-    }
     let texts: Vec<String> =
         captions.iter().map(|caption| filled(template, &classes[caption.label], &caption.text)).collect();
-    let features = towers::embed(clip, "text features", &texts, cache, printer)?;
-    let labels = numbers(captions.iter().map(|caption| caption.label));
-    write_arrays(path, [("features", features.clone().into()), ("labels", labels)])?;
-    Ok(features)
+    towers::embed(clip, "text features", &texts, cache, printer)
 }
 
 fn filled(template: &str, class: &str, caption: &str) -> String {

@@ -59,8 +59,6 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
         Some(text) => text.parse().context("--augment cannot be followed")?,
         None => Augment::default(),
     };
-    fs_err::create_dir_all(&args.out)?;
-    design.save(&args.out, &tokenizer)?;
     let task = Captioning {
         spec: &design.spec,
         preprocess,
@@ -74,6 +72,8 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let mut watch = Watch::new(printer, images.len(), "exact captions");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);
+    // Behind the training: that refuses a folder where another run's network is.
+    design.save(&args.out, &tokenizer)?;
     let weights = CaptionerDesign::save_weights(&args.out, &Weights::open(&trained.weights)?)?;
 
     let captioner = Captioner::load(&args.out)?;

@@ -30,9 +30,6 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
     let texts = images.all_texts(printer)?;
     let all = texts.iter().flat_map(|texts| texts.captions.iter().chain(&texts.tags)).map(String::as_str);
     let tokenizer = Tokenizer::train(all, spec.vocabulary, spec.context).context("cannot make a vocabulary")?;
-    fs_err::create_dir_all(&args.out)?;
-    tokenizer.save(&args.out)?;
-    design.save(&args.out, &tokenizer)?;
     let data = CaptionedImages::new(&images, preprocess, &texts, &tokenizer);
     let validation = args.val.as_ref().map(|reference| Images::open(reference, true)).transpose()?;
     let prompts = |images: &Images| -> anyhow::Result<Vec<Vec<u32>>> {
@@ -58,6 +55,9 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
     let mut watch = Watch::new(printer, images.len(), "zero-shot");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);
+    // Behind the training: that refuses a folder where another run's network is.
+    tokenizer.save(&args.out)?;
+    design.save(&args.out, &tokenizer)?;
     let weights = ClipDesign::save_weights(&args.out, Weights::open(&trained.weights)?)?;
     let out = weights.display().to_string();
     printer.result(&json!({ "out": out, "recipe": recipe.name, "epochs": trained.epochs }), || {
