@@ -1,6 +1,6 @@
-"""Pictures of the page from what `knownset synth all` leaves: python strips.py FAKES (Pillow).
+"""Pictures of the page from what `knownset synth all` and `synth samples` leave: python strips.py FAKES SAMPLES (Pillow).
 
-A strip for some classes: an image, its fake outliers step by step, its background.
+A strip for some classes: an image, its fake outliers step by step, its background. A sheet: the first samples of each class.
 """
 
 import base64
@@ -50,3 +50,12 @@ for name in dict.fromkeys(entry["class"] for entry in drawn):
     file = HERE / f"{name.replace(' ', '-')}.png"
     strip.save(file, optimize=True)
     print(f"| {name} | {steps[0]['caption']} | ![{name}](fodfom/{file.name}) |")
+
+SAMPLES, EACH = pathlib.Path(sys.argv[2]), 8
+classes = sorted(folder for folder in SAMPLES.iterdir() if folder.is_dir())
+sheet = Image.new("RGB", (EACH * (SIDE + GAP) - GAP, len(classes) * (SIDE + GAP) - GAP), "white")
+for row, folder in enumerate(classes):
+    for column, path in enumerate(sorted(folder.iterdir())[:EACH]):
+        sheet.paste(Image.open(path).convert("RGB"), (column * (SIDE + GAP), row * (SIDE + GAP)))
+sheet.save(HERE / "samples.png", optimize=True)
+print(", ".join(folder.name for folder in classes))
