@@ -53,9 +53,8 @@ fn captions(
     let watch = || if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let mut silent = HashMap::new();
     let mut said = loop {
-        let asked: Vec<(usize, &Input)> =
-            rows.clone().zip(&loaded).filter_map(|(row, input)| Some((row, input.as_ref().ok()?))).collect();
-        let asked: Vec<(usize, &Input)> = asked.into_iter().filter(|(row, _)| !silent.contains_key(row)).collect();
+        let read = rows.clone().zip(&loaded).filter_map(|(row, input)| Some((row, input.as_ref().ok()?)));
+        let asked: Vec<(usize, &Input)> = read.filter(|(row, _)| !silent.contains_key(row)).collect();
         let values: Vec<f32> = asked.iter().flat_map(|(_, input)| &input.values).copied().collect();
         let batch = Array4::from_shape_vec((asked.len(), 3, side, side), values)?;
         let request = Request { prompt: &args.prompt, most: args.max_tokens, decoding: Decoding::Greedy };
