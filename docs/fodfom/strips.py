@@ -47,9 +47,9 @@ for name in dict.fromkeys(entry["class"] for entry in drawn):
     strip = Image.new("RGB", (len(pictures) * (SIDE + GAP) - GAP, SIDE), "white")
     for place, picture in enumerate(pictures):
         strip.paste(picture.convert("RGB").resize((SIDE, SIDE)), (place * (SIDE + GAP), 0))
-    file = HERE / f"{name.replace(' ', '-')}.png"
+    file = HERE / f"{name}.png"
     strip.save(file, optimize=True)
-    print(f"| {name} | {steps[0]['caption']} | ![{name}](fodfom/{file.name}) |")
+    print(f"| {name.replace('-', ' ')} | {steps[0]['caption']} | ![{name}](fodfom/{file.name}) |")
 
 SAMPLES, EACH = pathlib.Path(sys.argv[2]), 8
 classes = sorted(folder for folder in SAMPLES.iterdir() if folder.is_dir())

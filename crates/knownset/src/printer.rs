@@ -94,7 +94,8 @@ impl Progress {
         let Ok(mut spoken) = self.spoken.lock() else { return };
         spoken.done += count;
         let elapsed = self.started.elapsed();
-        if self.bar.is_hidden() && elapsed.saturating_sub(spoken.last) >= PLAIN_INTERVAL {
+        let news = spoken.done > self.before && elapsed.saturating_sub(spoken.last) >= PLAIN_INTERVAL;
+        if self.bar.is_hidden() && news {
             spoken.last = elapsed;
             let rate = spoken.done.saturating_sub(self.before) as f64 / elapsed.as_secs_f64();
             let left = self.total.saturating_sub(spoken.done) as f64 / rate;

@@ -47,7 +47,7 @@ impl CaptionerDesign {
         Ok(Self { spec, preprocess, files })
     }
 
-    /// Writes what is there before any weights: layout, preprocessing and tokenizer.
+    /// Writes what is there beside weights: layout, preprocessing and tokenizer.
     pub fn save(&self, folder: &Path, tokenizer: &LanguageTokenizer) -> Result<(), TokenizerError> {
         self.files.save(folder)?;
         tokenizer.save(folder)

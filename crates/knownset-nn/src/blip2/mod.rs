@@ -27,7 +27,6 @@ use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use knownset_core::Preprocess;
-use knownset_core::digest::Hasher;
 use ndarray::{ArrayView3, ArrayView4, Axis};
 use rayon::prelude::*;
 
@@ -105,10 +104,7 @@ impl Captioner {
         if let Some(what) = config::contradiction(&config.spec, &weights) {
             return Err(CheckpointError::Config { path, what });
         }
-        let mut hasher = Hasher::default();
-        hasher.field(weights.sha256().as_bytes()).field(format!("{config:?} {preprocess:?}").as_bytes());
-        hasher.field(tokenizer.describe().as_bytes());
-        let sha256 = hasher.finish();
+        let sha256 = checkpoint::digest(&weights.sha256(), &(&config, &preprocess), &tokenizer.describe());
         let network = load_owned(network::Blip2::new(&config.spec, &Device::flex()), weights)
             .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
         Ok(Self { network, config, tokenizer, preprocess, sha256 })

@@ -21,12 +21,11 @@ mod preprocess;
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use knownset_core::digest::Hasher;
 use knownset_core::{Origin, Preprocess};
 use ndarray::{Array2, Array3, ArrayView3, ArrayView4, Axis};
 use rayon::prelude::*;
 
-use crate::checkpoint::{CheckpointError, Section};
+use crate::checkpoint::{self, CheckpointError, Section};
 use crate::network::{self, ClipSpec, load};
 use crate::tokenizer::{Tokenizer, TokenizerError, Tokens};
 use crate::weights::Weights;
@@ -132,11 +131,8 @@ impl Clip {
 
     /// Digest of all that decides an embedding: weights, architecture, preprocessing, tokenizer.
     pub fn sha256(&self) -> String {
-        let Self { spec, end, preprocess, origin, .. } = self;
-        let mut hasher = Hasher::default();
-        hasher.field(origin.weights_sha256.as_bytes()).field(format!("{spec:?} {end:?} {preprocess:?}").as_bytes());
-        hasher.field(self.tokenizer.describe().as_bytes());
-        hasher.finish()
+        let read = (&self.spec, self.end, &self.preprocess);
+        checkpoint::digest(&self.origin.weights_sha256, &read, &self.tokenizer.describe())
     }
 
     /// Preprocessed images `[n, 3, side, side]` → embeddings `[n, d]`, not normalised.

@@ -45,7 +45,7 @@ impl DetectorDesign {
         Preprocess { resize: Resize::Exact { size, filter }, size, mean, std }
     }
 
-    /// Writes what is there before any weights: layout, preprocessing and vocabulary.
+    /// Writes what is there beside weights: layout, preprocessing and vocabulary.
     pub fn save(&self, folder: &Path, words: &WordPiece) -> Result<(), TokenizerError> {
         self.files.save(folder)?;
         words.save(folder)

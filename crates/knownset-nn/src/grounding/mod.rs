@@ -26,7 +26,6 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use knownset_core::ScaledPreprocess;
-use knownset_core::digest::Hasher;
 use ndarray::{Array2, ArrayView3};
 
 use crate::checkpoint::{self, CheckpointError, Section};
@@ -117,10 +116,7 @@ impl Grounding {
         let weights = checkpoint::weights(folder, &checkpoint::HUGGING_FACE)?;
         let path = weights.path().unwrap_or(folder).to_owned();
         let weights = weights::as_network(weights, &spec, &path)?;
-        let mut hasher = Hasher::default();
-        hasher.field(weights.sha256().as_bytes()).field(format!("{spec:?} {preprocess:?}").as_bytes());
-        hasher.field(tokenizer.describe().as_bytes());
-        let sha256 = hasher.finish();
+        let sha256 = checkpoint::digest(&weights.sha256(), &(&spec, &preprocess), &tokenizer.describe());
         let network = load(GroundingDino::new(&spec, &Device::flex()), &weights)
             .map_err(|mismatch| CheckpointError::Mismatch(Box::new(mismatch)))?;
         Ok(Self { network, spec, tokenizer, preprocess, sha256 })

@@ -75,7 +75,7 @@ impl WordPiece {
 
     /// All that decides what a text becomes.
     pub(super) fn describe(&self) -> String {
-        self.inner.to_string(false).unwrap_or_default()
+        self.inner.to_string(false).expect("what was read can be written")
     }
 
     /// Writes `vocab.txt` and a `tokenizer_config.json` that lower-cases, which transformers reads too.

@@ -35,7 +35,7 @@ pub use grounding::{
 pub use init::{Init, Rule, initialise, initialise_with};
 pub(crate) use mixed::Rounded;
 pub use opt::{Opt, OptSpec, Past};
-pub use parameters::{Mismatch, Named, load, load_beside_parts, load_owned, sha256, shapes, to_weights};
+pub use parameters::{Mismatch, Named, load, load_beside_parts, load_owned, shapes, to_weights, weights_sha256};
 pub use resnet::{Block, BlockKind, ResNet, ResNetNames, ResNetSpec, Shortcut, Stem};
 pub use token_head::{Factors, TokenHead, TokenHeadSpec, token_head_init};
 pub use trunk::Trunk;

@@ -119,7 +119,7 @@ pub fn to_weights<M: Named>(module: &M) -> Weights {
 }
 
 /// [`Weights::sha256`] of [`to_weights`], of which one tensor is there at a time.
-pub fn sha256<M: Named>(module: &M) -> String {
+pub fn weights_sha256<M: Named>(module: &M) -> String {
     let mut hasher = Hasher::default();
     for (name, read) in handles(module) {
         read().hash(&name, &mut hasher);

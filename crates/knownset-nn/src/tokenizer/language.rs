@@ -56,7 +56,7 @@ impl LanguageTokenizer {
 
     /// All that decides what a text becomes.
     pub(crate) fn describe(&self) -> String {
-        self.0.to_string(false).unwrap_or_default()
+        self.0.to_string(false).expect("what was read can be written")
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and [`open`](Self::open) read.

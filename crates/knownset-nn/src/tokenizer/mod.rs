@@ -162,7 +162,7 @@ impl Tokenizer {
     /// All that decides what a text becomes.
     pub(crate) fn describe(&self) -> String {
         let Self { inner, specials, start, end, padding, length, vocabulary } = self;
-        let whole = inner.to_string(false).unwrap_or_default();
+        let whole = inner.to_string(false).expect("what was read can be written");
         format!("{whole} {specials:?} {start} {end} {padding} {length} {vocabulary}")
     }
 

@@ -167,6 +167,18 @@ fn images_are_resized_to_a_square() {
     let without = folder("half", |folder| fs_err::remove_file(folder.join("preprocessor_config.json")).unwrap());
     assert_eq!(Captioner::load(without.path()).unwrap().preprocess(), preprocess);
     assert_eq!(captioner.sha256(), Captioner::load(without.path()).unwrap().sha256());
+
+    // The digest knows what is read beside the weights.
+    let of = |file: &str, change: &dyn Fn(&mut Value)| {
+        let other = folder("half", |folder| edit(&folder.join(file), change));
+        Captioner::load(other.path()).unwrap().sha256().to_owned()
+    };
+    let others = [
+        of("preprocessor_config.json", &|config| config["image_mean"][0] = 0.5.into()),
+        of("config.json", &|config| config["text_config"]["eos_token_id"] = 7.into()),
+        of("tokenizer.json", &|tokenizer| tokenizer["added_tokens"][0]["lstrip"] = true.into()),
+    ];
+    assert!(others.iter().all(|other| other != captioner.sha256()), "{others:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use knownset_core::Preprocess;
 use knownset_core::params::{ParamError, require};
 use knownset_nn::Weights;
 use knownset_nn::diffusion::{Growth, Prediction, Schedule};
-use knownset_nn::network::{UNet, UNetLevel, UNetSpec, initialise_with, load, sha256, unet_init};
+use knownset_nn::network::{UNet, UNetLevel, UNetSpec, initialise_with, load, unet_init, weights_sha256};
 use knownset_nn::tokenizer::TokenizerError;
 use ndarray::Array2;
 use rand::RngExt;
@@ -216,7 +216,7 @@ impl Diffusing<'_> {
             task: *self,
             alphas: self.recipe.schedule().alphas(),
             scale: latents.scale(),
-            texts: sha256(self.conditions.encoder().network()),
+            texts: weights_sha256(self.conditions.encoder().network()),
             seed: training.seed,
             batch: training.batch,
         };

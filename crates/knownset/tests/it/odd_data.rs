@@ -1,9 +1,12 @@
 //! Datasets and folders that a stage cannot work with as they are, or only in part.
 
-use image::RgbImage;
+use std::path::PathBuf;
+
+use image::{Rgb, RgbImage};
+use knownset_nn::Weights;
 use serde_json::json;
 
-use crate::util::{golden, lines, picture, text};
+use crate::util::{copy, golden, lines, picture, text};
 use crate::workshop::Workshop;
 
 /// A list of the workshop's images, which does not name their classes.
@@ -60,6 +63,7 @@ fn images_without_a_class_are_counted() {
     assert!(ran.stderr.contains("stray.png has no class"), "{}", ran.stderr);
     let nameless = list(&workshop, &[("ant/000.png", 0)]);
     workshop.run("backgrounds", "none", &usual, &["--data", &nameless]).refused(&["no classes to look for"]);
+    assert!(!workshop.path("none").exists());
 }
 
 #[test]
@@ -99,7 +103,7 @@ fn damaged_images_are_counted() {
     fs_err::write(&cut, &bytes[..bytes.len() * 2 / 3]).unwrap();
     let (captioner, detector) = (golden("blip2/half"), golden("grounding/swin-t"));
     let said = workshop.run("captions", "c.jsonl", &["--weights", text(&captioner), "--max-tokens", "4"], &["--json"]);
-    assert_eq!((&said.json()["n"], &said.json()["truncated"]), (&json!(13), &json!(["ant/cut.jpg"])));
+    assert_eq!((&said.json()["n"], &said.json()["truncated"]), (&json!(13), &json!(1)));
     assert!(said.stderr.contains("1 damaged images partly filled in"), "{}", said.stderr);
     let of_cut = |file: &str| {
         let all = lines(&workshop.path(file));
@@ -115,6 +119,9 @@ fn damaged_images_are_counted() {
     let weights = workshop.path("pipeline");
     let said = workshop.run("reconstructions", "r", &["--weights", text(&weights)], &["--json"]).json();
     assert_eq!((&said["n"], &said["truncated"]), (&json!(13), &json!(1)));
+    let captions = workshop.path("c.jsonl");
+    let said = workshop.outliers("o", &["--captions", text(&captions), "--percent", "100", "--json"]).json();
+    assert_eq!((&said["n"], &said["truncated"]), (&json!(26), &json!(2)));
 }
 
 #[test]
@@ -128,7 +135,8 @@ fn images_that_are_gone_are_made_again() {
     let bytes = fs_err::read(&name).unwrap();
     other.save(&name).unwrap();
     fs_err::remove_dir_all(workshop.path("out/images/2")).unwrap();
-    assert_eq!(workshop.outliers("out", &[]).code, 0);
+    let ran = workshop.outliers("out", &[]);
+    assert!(ran.code == 0 && ran.stderr.contains("an image is gone; 4 from there on"), "{}", ran.stderr);
     assert_eq!(image::open(&name).unwrap().to_rgb8(), other);
     fs_err::write(&name, bytes).unwrap();
     let again = workshop.files("out");
@@ -142,7 +150,54 @@ fn another_schedule_is_another_pipeline() {
     let path = workshop.path("pipeline/scheduler/scheduler_config.json");
     let config = fs_err::read_to_string(&path).unwrap();
     fs_err::write(&path, config.replace("\"epsilon\"", "\"v_prediction\"")).unwrap();
-    workshop.outliers("out", &[]).refused(&["other settings", "`weights`"]);
+    workshop.outliers("out", &[]).refused(&["other settings", "`pipeline`"]);
     fs_err::write(&path, config).unwrap();
     assert_eq!(workshop.outliers("out", &[]).code, 0);
+}
+
+/// A copy of a tiny checkpoint, of which one file's tensors are changed.
+fn changed(workshop: &Workshop, checkpoint: &str, file: &str, change: impl Fn(&str, &mut f32)) -> PathBuf {
+    let folder = workshop.path("changed");
+    copy(&golden(checkpoint), &folder);
+    let path = folder.join(file);
+    let mut tensors = Weights::open(&path).unwrap().into_tensors();
+    for (name, tensor) in &mut tensors {
+        tensor.values.iter_mut().for_each(|value| change(name, value));
+    }
+    Weights::from_tensors(tensors).save(&path).unwrap();
+    folder
+}
+
+#[test]
+fn an_image_that_is_too_much_for_a_network_is_left_out() {
+    let workshop = Workshop::new();
+    // Sums over a patch overflow, but for an image of the mean colour.
+    let weights = changed(&workshop, "blip2/half", "model.safetensors", |name, value| {
+        if name == "vision_model.embeddings.patch_embedding.weight" {
+            *value = 1e37;
+        }
+    });
+    let captions = |more: &[&str]| {
+        let usual = ["--weights", text(&weights), "--max-tokens", "3", "--batch-size", "5"];
+        workshop.run("captions", "c.jsonl", &usual, more)
+    };
+    // A network that says nothing of any image is not asked about all of them.
+    captions(&[]).refused(&["ant/000.png", "not finite", "right weights"]);
+    RgbImage::from_pixel(32, 32, Rgb([123, 117, 104])).save(workshop.images.join("ant/000.png")).unwrap();
+    let ran = captions(&["--json"]);
+    let said = ran.json();
+    assert_eq!((&said["n"], &said["left_out"], &said["unreadable"]), (&json!(1), &json!(11), &json!([])));
+    let silent = said["silent"].as_array().unwrap();
+    assert!(silent.len() == 11 && silent[0].as_str().unwrap().starts_with("ant/001.png: "), "{said}");
+    assert!(ran.stderr.contains("11 images left out"), "{}", ran.stderr);
+    assert_eq!(lines(&workshop.path("c.jsonl"))[0]["id"], "ant/000.png");
+}
+
+#[test]
+fn a_detector_that_says_nothing_of_any_image_is_refused() {
+    let workshop = Workshop::new();
+    let file = "model-00002-of-00002.safetensors";
+    let weights = changed(&workshop, "grounding/swin-t", file, |_, value| *value = f32::NAN);
+    let ran = workshop.run("boxes", "b.jsonl", &["--weights", text(&weights)], &[]);
+    ran.refused(&["ant/000.png", "not finite"]);
 }

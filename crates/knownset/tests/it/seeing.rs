@@ -83,6 +83,9 @@ fn a_detector_is_trained_into_a_folder_that_opens() {
     let said = trained(&["--data", "world:sprites#symbols", "--val", "world:sprites#flags"]).json();
     assert_eq!((&said["held_out"]["images"], &said["kept"]), (&500.into(), &1.into()));
     assert!((0.0..=1.0).contains(&said["held_out"]["ap50"].as_f64().unwrap()));
+    let vocabulary = fs_err::read(out.join("vocab.txt")).unwrap();
+    trained(&["--data", "world:sprites#flags"]).refused(&["--resume"]);
+    assert!(fs_err::read(out.join("vocab.txt")).unwrap() == vocabulary);
     let boxes = folder.path().join("boxes.jsonl");
     let ask = ["synth", "boxes", "--grounding", "grounding-dino", "--weights", text(&out), "--data", &bare, "--json"];
     let prompt = ["--prompt", "an arrow . a zebra .", "--box-threshold", "0", "--out", text(&boxes)];

@@ -44,6 +44,7 @@ fn runs_are_compared_seed_by_seed_and_a_study_goes_on() {
     let share = run(folder.path(), &[&args[..], &["--shard", "2/4"]].concat()).json();
     assert_eq!(share, json!({ "judged": [{ "name": "plain", "seed": 1 }], "of": 4 }));
     assert!(!out.join("study.json").exists() && !out.join("plain/seed-0").exists());
+    run(folder.path(), &[&args[..], &["--shard", "1/9"]].concat()).refused(&["4 runs are too few"]);
     fs_err::remove_file(out.join("plain/seed-1/weights.safetensors")).unwrap();
 
     let first = run(folder.path(), &args).json();

@@ -37,6 +37,7 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
         plan.runs.keys().flat_map(|name| plan.seeds.iter().map(move |&seed| (name, seed))).collect();
     let (mut outcomes, mut known) = (Outcomes::new(), Fingerprints::new());
     let judged = &all[share(all.len(), args.shard)];
+    anyhow::ensure!(!judged.is_empty(), "{} runs are too few for this many shares", all.len());
     for &(name, seed) in judged {
         printer.note(format!("{name}, seed {seed}"));
         let found = one(args, &plan, name, seed, &detectors, &mut known, printer);

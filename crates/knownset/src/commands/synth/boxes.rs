@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
+use super::dataset;
 use super::lines::{self, Answer, Written};
 use crate::checkpoints;
 use crate::cli::{BoxThresholds, Boxes, GroundingName};
@@ -37,11 +38,14 @@ pub(super) fn write(args: &Boxes, printer: Printer) -> anyhow::Result<Written> {
     let BoxThresholds { box_threshold, text_threshold } = args.thresholds;
     let thresholds = Thresholds { score: box_threshold, text: text_threshold };
     let settings = json!({
-        "stage": "boxes", "grounding": "grounding-dino", "weights": network.sha256(), "prompt": args.prompt,
+        "stage": "boxes", "grounding": "grounding-dino", "network": network.sha256(), "prompt": args.prompt,
         "box_threshold": box_threshold, "text_threshold": text_threshold,
     });
-    lines::write(&args.lines, "boxes", &settings, printer, |images, rows| {
-        boxes(&network, args.prompt.as_deref(), thresholds, images, rows)
+    let images = dataset::open(&args.lines.source.data, args.lines.strict)?;
+    let named = args.prompt.is_some() || !images.class_names().is_empty();
+    anyhow::ensure!(named, "{} has no classes to look for; give --prompt", args.lines.source.data);
+    lines::write(&args.lines, &images, "boxes", &settings, printer, |rows| {
+        boxes(&network, args.prompt.as_deref(), thresholds, &images, rows)
     })
 }
 
@@ -53,8 +57,6 @@ fn boxes(
     images: &Images,
     rows: Range<usize>,
 ) -> anyhow::Result<Vec<Answer<Found>>> {
-    let named = prompt.is_some() || !images.class_names().is_empty();
-    anyhow::ensure!(named, "the images have no classes to look for; give --prompt");
     let one = |row: usize| -> anyhow::Result<Answer<Found>> {
         anyhow::ensure!(!STOP.load(Ordering::Relaxed), "stopped");
         let (image, truncated) = match images.decoded(row) {
@@ -67,7 +69,7 @@ fn boxes(
         let (values, shape) = preprocess_scaled(&image, network.preprocess());
         let input = Array3::from_shape_vec(shape, values)?;
         let found = match network.detect(input.view(), image.dimensions(), &prompt, thresholds) {
-            Err(why @ GroundingError::NotFinite) => return Ok(Answer::Silent(format!("{}: {why}", images.id(row)))),
+            Err(why @ GroundingError::NotFinite) => return Ok(Answer::Broken(why.to_string())),
             found => found.with_context(|| format!("in {}", images.id(row)))?,
         };
         let mut all = Found::default();

@@ -1,6 +1,5 @@
 //! `knownset synth captions`: images → what a captioner writes of them.
 
-use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::Ordering;
 
@@ -12,6 +11,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
+use super::dataset;
 use super::lines::{self, Answer, Written};
 use crate::checkpoints;
 use crate::cli::{CaptionerName, Captions};
@@ -33,10 +33,11 @@ pub(super) fn write(args: &Captions, printer: Printer) -> anyhow::Result<Written
     let CaptionerName::Blip2 = args.captioner;
     let captioner = checkpoints::open("captioner", &args.weights, Captioner::load)?;
     let settings = json!({
-        "stage": "captions", "captioner": "blip2", "weights": captioner.sha256(), "prompt": args.prompt,
+        "stage": "captions", "captioner": "blip2", "network": captioner.sha256(), "prompt": args.prompt,
         "max_tokens": args.max_tokens,
     });
-    lines::write(&args.lines, "captions", &settings, printer, |images, rows| captions(&captioner, args, images, rows))
+    let images = dataset::open(&args.lines.source.data, args.lines.strict)?;
+    lines::write(&args.lines, &images, "captions", &settings, printer, |rows| captions(&captioner, args, &images, rows))
 }
 
 /// Captions of a few images.
@@ -46,34 +47,43 @@ fn captions(
     images: &Images,
     rows: Range<usize>,
 ) -> anyhow::Result<Vec<Answer<Caption>>> {
-    let preprocess = captioner.preprocess();
-    let inputs = Inputs { images, preprocess };
-    let loaded: Vec<Result<Input, String>> = rows.clone().into_par_iter().map(|row| inputs.load(row)).collect();
-    let side = preprocess.size as usize;
-    let watch = || if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let mut silent = HashMap::new();
-    let mut said = loop {
-        let read = rows.clone().zip(&loaded).filter_map(|(row, input)| Some((row, input.as_ref().ok()?)));
-        let asked: Vec<(usize, &Input)> = read.filter(|(row, _)| !silent.contains_key(row)).collect();
-        let values: Vec<f32> = asked.iter().flat_map(|(_, input)| &input.values).copied().collect();
-        let batch = Array4::from_shape_vec((asked.len(), 3, side, side), values)?;
-        let request = Request { prompt: &args.prompt, most: args.max_tokens, decoding: Decoding::Greedy };
-        match captioner.captions(batch.view(), request, &watch) {
-            // The others are asked about again: what is said of an image does not depend on those beside it.
-            Err(CaptionError::Generate(GenerateError::NotFinite(text))) => {
-                let row = asked[text].0;
-                silent.insert(row, format!("{}: the captioner's output is not finite", images.id(row)));
+    let inputs = Inputs { images, preprocess: captioner.preprocess() };
+    let loaded: Vec<Result<Input, String>> = rows.into_par_iter().map(|row| inputs.load(row)).collect();
+    let read: Vec<&Input> = loaded.iter().flatten().collect();
+    let said: Vec<Result<Said, String>> = match ask(captioner, args, &read) {
+        // One image is too much: what is said of the others does not depend on it.
+        Err(CaptionError::Generate(GenerateError::NotFinite(_))) => {
+            read.iter().map(|&input| alone(captioner, args, input)).collect::<Result<_, CaptionError>>()?
+        }
+        said => said?.into_iter().map(Ok).collect(),
+    };
+    let mut said = said.into_iter();
+    let answer = |loaded: Result<Input, String>| match loaded {
+        Err(why) => Some(Answer::Unreadable(why)),
+        Ok(input) => Some(match said.next()? {
+            Err(why) => Answer::Broken(why),
+            Ok(Said { text, tokens }) => {
+                Answer::Said { said: Caption { caption: text, tokens }, truncated: input.truncated }
             }
-            said => break said?.into_iter(),
-        }
+        }),
     };
-    let answer = |(row, loaded): (usize, Result<Input, String>)| match (loaded, silent.remove(&row)) {
-        (Err(why), _) => Some(Answer::Unreadable(why)),
-        (Ok(_), Some(why)) => Some(Answer::Silent(why)),
-        (Ok(input), None) => {
-            let Said { text, tokens } = said.next()?;
-            Some(Answer::Said { said: Caption { caption: text, tokens }, truncated: input.truncated })
-        }
-    };
-    Ok(rows.clone().zip(loaded).filter_map(answer).collect())
+    Ok(loaded.into_iter().filter_map(answer).collect())
+}
+
+/// What is said of images.
+fn ask(captioner: &Captioner, args: &Captions, inputs: &[&Input]) -> Result<Vec<Said>, CaptionError> {
+    let side = captioner.preprocess().size as usize;
+    let values: Vec<f32> = inputs.iter().flat_map(|input| &input.values).copied().collect();
+    let batch = Array4::from_shape_vec((inputs.len(), 3, side, side), values).expect("inputs of one size");
+    let watch = || if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let request = Request { prompt: &args.prompt, most: args.max_tokens, decoding: Decoding::Greedy };
+    captioner.captions(batch.view(), request, &watch)
+}
+
+/// The same of one image; inside, that the network's output is no number.
+fn alone(captioner: &Captioner, args: &Captions, input: &Input) -> Result<Result<Said, String>, CaptionError> {
+    match ask(captioner, args, &[input]) {
+        Err(CaptionError::Generate(why @ GenerateError::NotFinite(_))) => Ok(Err(why.to_string())),
+        said => Ok(said?.pop().ok_or_else(|| "nothing was said".to_owned())),
+    }
 }

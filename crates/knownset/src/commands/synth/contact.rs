@@ -10,7 +10,7 @@ use minijinja::{Value, context};
 use serde::Deserialize;
 
 use super::files;
-use super::manifest::{ClassSummary, Entry, MANIFEST};
+use super::manifest::{ClassSummary, Entry, MANIFEST, nameless};
 use crate::gallery::png;
 use crate::images::Images;
 use crate::report::html::{Gallery, Thumbnail, environment};
@@ -49,7 +49,10 @@ pub(super) fn of_manifest(
         }
         let rejected: Vec<String> = summary.rejected.iter().map(|(why, count)| format!("{count} {why}")).collect();
         let rejected = if rejected.is_empty() { String::new() } else { format!("; rejected: {}", rejected.join(", ")) };
-        galleries.push(Gallery { title: format!("{}: {} images{rejected}", summary.class, summary.n), images: shown });
+        galleries.push(Gallery {
+            title: format!("{}: {} images{rejected}", spoken(&summary.class), summary.n),
+            images: shown,
+        });
     }
     write(path, title, MANIFEST, " Each image stands behind the one that it comes from.", &galleries)
 }
@@ -87,7 +90,7 @@ pub(super) fn of_lines(lines: &Path, title: &str, images: &Images) -> anyhow::Re
             shown.extend(png(&picture.image).map(|png| Thumbnail { id: text, score: said.id.clone(), png }));
         }
         let class = usize::try_from(label).ok().and_then(|label| images.class_names().get(label));
-        let class = class.map_or_else(|| "no class".to_owned(), |name| spoken(name));
+        let class = class.map_or_else(|| nameless(label), |name| spoken(name));
         galleries.push(Gallery { title: format!("{class}: {} images", said.len()), images: shown });
     }
     let name = lines.file_name().unwrap_or_default().to_string_lossy();

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Image, printer: Printer) -> anyhow::Result<Status> {
 
     let settings = json!({
         "stage": "image", "context": digest(&args.context)?, "latents": digest(&args.latents)?,
-        "weights": pipeline.sha256(), "steps": args.steps, "guidance": args.guidance,
+        "pipeline": pipeline.sha256(), "steps": args.steps, "guidance": args.guidance,
         "scheduler": format!("{:?}", args.scheduler), "precision": args.on.precision.to_string(),
     });
     let mut parts = Parts::open(&args.out, &settings, images, sizes.iter().sum())?;

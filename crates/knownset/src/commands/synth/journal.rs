@@ -22,6 +22,8 @@ pub(super) struct Journal {
     pub(super) lines: usize,
     /// The row behind the last line's.
     pub(super) next: usize,
+    /// Lines that were taken off, what the first of them is about being gone.
+    again: usize,
 }
 
 impl Journal {
@@ -35,6 +37,7 @@ impl Journal {
     ) -> anyhow::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let (mut lines, mut next, mut end) = (0, first, 0);
+        let (mut again, mut behind) = (0, first);
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
         loop {
@@ -44,17 +47,20 @@ impl Journal {
                 break;
             }
             let line: Option<Value> = serde_json::from_slice(&line).ok();
-            let found = line.and_then(|line| Some((place(&line, next)?, there(&line))));
+            let found = line.and_then(|line| Some((place(&line, behind)?, there(&line))));
+            let number = lines + again + 1;
             let (row, there) =
-                found.with_context(|| format!("{}: line {} is not about the next image", path.display(), lines + 1))?;
-            if !there {
-                break;
+                found.with_context(|| format!("{}: line {number} is not about the next image", path.display()))?;
+            behind = row + 1;
+            if there && again == 0 {
+                (lines, next, end) = (lines + 1, behind, end + length as u64);
+            } else {
+                again += 1;
             }
-            (lines, next, end) = (lines + 1, row + 1, end + length as u64);
         }
         file.set_len(end)?;
         file.seek(std::io::SeekFrom::End(0))?;
-        Ok(Self { file, path: path.to_owned(), lines, next })
+        Ok(Self { file, path: path.to_owned(), lines, next, again })
     }
 
     /// Writes lines that belong together.
@@ -80,6 +86,11 @@ impl Journal {
         printer: Printer,
         make: impl Fn(usize) -> anyhow::Result<T> + Sync,
     ) -> anyhow::Result<()> {
+        if self.again > 0 {
+            let gone =
+                format!("note: {}: an image is gone; {} from there on are made again", self.path.display(), self.again);
+            printer.note(gone);
+        }
         let progress = printer.progress(what, rows.len()).behind(self.next - rows.start);
         for start in (self.next..rows.end).step_by(at_once) {
             let some = start..start.saturating_add(at_once).min(rows.end);

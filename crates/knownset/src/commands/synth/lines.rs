@@ -6,12 +6,12 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::journal::Journal;
 use super::record::{claim, holds};
-use super::{contact, dataset};
+use super::{contact, files};
 use crate::cli::Lines;
 use crate::commands::Status;
 use crate::images::{Images, STOP};
@@ -29,6 +29,8 @@ pub(super) enum Answer<T> {
     Unreadable(String),
     /// There is nothing to be said of it, and why.
     Silent(String),
+    /// What the network says of it is no number; its words for that.
+    Broken(String),
 }
 
 /// A line.
@@ -39,6 +41,13 @@ struct Line<'a, T> {
     #[serde(flatten)]
     said: T,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+/// What is read of a line again.
+#[derive(Deserialize)]
+struct Flag {
+    #[serde(default)]
     truncated: bool,
 }
 
@@ -54,8 +63,8 @@ pub(super) struct Written {
     unreadable: Vec<String>,
     /// Why, of those that this run had nothing to say of.
     silent: Vec<String>,
-    /// Damaged images that this run read, partly filled in.
-    truncated: Vec<String>,
+    /// Lines about damaged images, partly filled in.
+    truncated: usize,
     /// A page to look at.
     contact: String,
 }
@@ -77,16 +86,16 @@ impl std::fmt::Display for Written {
     }
 }
 
-/// Opens the images, asks `answers` about those that the file does not know yet, a batch of rows at a time, and writes
-/// what it says. `settings` is everything else that decides the answers.
+/// Asks `answers` about those of the images that the file does not know yet, a batch of rows at a time, and writes what it
+/// says. `settings` is everything else that decides the answers.
 pub(super) fn write<T: Serialize>(
     args: &Lines,
+    images: &Images,
     what: &str,
     settings: &Value,
     printer: Printer,
-    answers: impl Fn(&Images, Range<usize>) -> anyhow::Result<Vec<Answer<T>>>,
+    answers: impl Fn(Range<usize>) -> anyhow::Result<Vec<Answer<T>>>,
 ) -> anyhow::Result<Written> {
-    let images = dataset::open(&args.source.data, args.strict)?;
     let range = share(images.len(), args.shard);
     let mut settings = settings.clone();
     settings["images"] = images.fingerprint().into();
@@ -109,13 +118,13 @@ pub(super) fn write<T: Serialize>(
     let (mut unreadable, mut silent, mut truncated) = (Vec::new(), Vec::new(), Vec::new());
     for start in (journal.next..range.end).step_by(args.batch_size) {
         let rows = start..start.saturating_add(args.batch_size).min(range.end);
-        let answers = if STOP.load(Ordering::Relaxed) { None } else { Some(answers(&images, rows.clone())) };
+        let answers = if STOP.load(Ordering::Relaxed) { None } else { Some(answers(rows.clone())) };
         // A batch that was stopped has an error of its own.
         let Some(answers) = answers.filter(|answers| answers.is_ok() || !STOP.load(Ordering::Relaxed)) else {
             let done = start - range.start;
             anyhow::bail!("stopped after {done} of {}; run the same command again to go on", range.len());
         };
-        let (mut lines, mut refused) = (Vec::new(), None);
+        let (mut lines, mut refused, mut broken) = (Vec::new(), None, Vec::new());
         for (row, answer) in rows.clone().zip(answers?) {
             match answer {
                 Answer::Said { said, truncated: filled } => {
@@ -128,8 +137,14 @@ pub(super) fn write<T: Serialize>(
                 }
                 Answer::Unreadable(why) => unreadable.push(why),
                 Answer::Silent(why) => silent.push(why),
+                Answer::Broken(why) => broken.push(format!("{}: {why}", images.id(row))),
             }
         }
+        // One image may be too much for a network; where it says nothing of any, it is the network.
+        if let Some(first) = broken.first().filter(|_| lines.is_empty() && journal.lines == 0) {
+            anyhow::bail!("{first}");
+        }
+        silent.extend(broken);
         journal.write(&lines)?;
         if let Some(why) = refused {
             anyhow::bail!(why);
@@ -144,6 +159,8 @@ pub(super) fn write<T: Serialize>(
         printer.note(format!("warning: {} damaged images partly filled in, first {first}", truncated.len()));
     }
     let (n, left_out) = (journal.lines, range.len() - journal.lines);
-    let contact = contact::of_lines(&args.out, what, &images)?.display().to_string();
+    let contact = contact::of_lines(&args.out, what, images)?.display().to_string();
+    let flags = files::read_lines::<Flag>(&args.out)?;
+    let truncated = flags.into_iter().filter(|flag| flag.truncated).count();
     Ok(Written { out: args.out.display().to_string(), n, left_out, unreadable, silent, truncated, contact })
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 use image::RgbImage;
+use knownset_data::words::spoken;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ impl Entry {
             rejected: None,
             label,
             kind,
-            class: name.map_or_else(|| "no class".into(), String::clone),
+            class: name.map_or_else(|| nameless(images.label(row)), String::clone),
             id: images.id(row).to_owned(),
             truncated: false,
             drawn: None,
@@ -85,6 +86,11 @@ impl Entry {
             }
         }
     }
+}
+
+/// What a class without a name is called.
+pub(super) fn nameless(label: i64) -> String {
+    if label < 0 { "no class".to_owned() } else { label.to_string() }
 }
 
 /// Whether the image of a manifest's line, if it has one, is in the folder still.
@@ -203,7 +209,7 @@ impl std::fmt::Display for Summary {
             [name.to_owned(), n.to_string()].into_iter().chain(counts).collect::<Vec<_>>()
         };
         for class in &self.classes {
-            table.add_row(row(&class.class, class.n, &class.rejected));
+            table.add_row(row(&spoken(&class.class), class.n, &class.rejected));
         }
         table.add_row(row("all", self.n, &self.rejected));
         for column in table.column_iter_mut().skip(1) {

@@ -21,12 +21,13 @@ pub(super) struct Moved {
 }
 
 /// Fewer captions of a class have no edge.
-const LEAST: usize = 2;
+pub(super) const LEAST: usize = 2;
 
-/// The captions of classes that have too few of them to have an edge, by class.
-pub(super) fn too_few(captions: &[Caption], classes: usize) -> Vec<(usize, usize)> {
-    let of = |class: usize| captions.iter().filter(|caption| caption.label == class).count();
-    (0..classes).map(|class| (class, of(class))).filter(|&(_, count)| count < LEAST).collect()
+/// The rows of the captions of each class.
+pub(super) fn by_class(captions: &[Caption], classes: usize) -> Vec<Vec<usize>> {
+    let mut rows = vec![Vec::new(); classes];
+    captions.iter().enumerate().for_each(|(row, caption)| rows[caption.label].push(row));
+    rows
 }
 
 /// A line of `edges.jsonl`.
@@ -54,17 +55,15 @@ impl Moved {
     pub(super) fn make<'a>(
         texts: ArrayView2<'_, f32>,
         captions: &'a [Caption],
+        rows: &[Vec<usize>],
         classes: &[String],
         (nearness, percent): (Nearness, f64),
         outward: Outward,
     ) -> anyhow::Result<(Self, Vec<Edge<'a>>)> {
         let (mut edge, mut features, mut from) = (Vec::new(), Vec::new(), Vec::new());
-        for (label, class) in classes.iter().enumerate() {
-            let rows: Vec<usize> = (0..captions.len()).filter(|&row| captions[row].label == label).collect();
-            if rows.len() < LEAST {
-                continue;
-            }
-            let texts = texts.select(Axis(0), &rows);
+        for (label, (class, rows)) in classes.iter().zip(rows).enumerate().filter(|(_, (_, rows))| rows.len() >= LEAST)
+        {
+            let texts = texts.select(Axis(0), rows);
             let found = edges(texts.view(), nearness, percent).with_context(|| format!("the class {class}"))?;
             let within: Vec<usize> = found.rows.iter().map(|&(row, _)| row).collect();
             features.push(outward.features(texts.select(Axis(0), &within).view(), found.mean.view()));

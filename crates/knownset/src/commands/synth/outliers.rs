@@ -15,7 +15,7 @@ use super::contexts::Contexts;
 use super::drawing::{draw, pipeline, side};
 use super::journal::Journal;
 use super::manifest::{Drawn, Entry, Kind, MANIFEST, RECORD, Summary};
-use super::moved::{Moved, too_few};
+use super::moved::{LEAST, Moved, by_class};
 use super::record::{claim, digest, holds};
 use super::scoring::Scoring;
 use super::{dataset, files, manifest, texts};
@@ -81,30 +81,28 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
     let settings = settings(args, &images, &classes, clip, pipeline)?;
     let made = ["features.npz", "edges.jsonl", "fakes.npz", MANIFEST].map(|name| out.join(name));
     let [features, edges, fakes, manifest] = &made;
-    // What cannot be moved is told before anything is written.
-    let fresh = if fakes.is_file() {
-        None
-    } else {
+    let rows = by_class(&captions, classes.len());
+    let fresh = || -> anyhow::Result<Moved> {
         let cache = drawing.keeping.cache();
         let texts = texts::features(&captions, &drawing.template, &classes, clip, cache.as_ref(), printer)?;
         let edge = (drawing.edge, drawing.percent);
-        let (moved, edge) = Moved::make(texts.view(), &captions, &classes, edge, drawing.moves.outward())?;
-        Some((texts, moved, edge))
+        let (moved, edge) = Moved::make(texts.view(), &captions, &rows, &classes, edge, drawing.moves.outward())?;
+        let labels = files::numbers(captions.iter().map(|caption| caption.label));
+        files::write_arrays(features, [("features", texts.into()), ("labels", labels)])?;
+        files::write_lines(edges, &edge)?;
+        moved.write(fakes)?;
+        Ok(moved)
     };
-    let _claim = claim(&out.join(RECORD), &settings, out, || made.iter().any(|path| holds(path)))?;
-    let moved = match fresh {
-        None => Moved::read(fakes, captions.len(), clip.spec().projection)?,
-        Some((texts, moved, edge)) => {
-            let labels = files::numbers(captions.iter().map(|caption| caption.label));
-            files::write_arrays(features, [("features", texts.into()), ("labels", labels)])?;
-            files::write_lines(edges, &edge)?;
-            moved.write(fakes)?;
-            moved
-        }
-    };
-    let few = too_few(&captions, classes.len());
-    if !few.is_empty() {
-        let names: Vec<&str> = few.iter().map(|&(class, _)| classes[class].as_str()).collect();
+    let claim = claim(&out.join(RECORD), &settings, out, || made.iter().any(|path| holds(path)))?;
+    let moved = if fakes.is_file() { Moved::read(fakes, captions.len(), clip.spec().projection) } else { fresh() };
+    if moved.is_err() && !made.iter().any(|path| holds(path)) {
+        claim.withdraw();
+        let _ = fs_err::remove_dir(out);
+    }
+    let moved = moved?;
+    let few = || rows.iter().enumerate().filter(|(_, rows)| rows.len() < LEAST);
+    if few().next().is_some() {
+        let names: Vec<&str> = few().map(|(class, _)| classes[class].as_str()).collect();
         printer.note(format!("warning: too few captions of {}: no outliers of them", names.join(", ")));
     }
 
@@ -150,12 +148,13 @@ pub(super) fn make(args: &Outliers, printer: Printer) -> anyhow::Result<Summary>
             kind: Kind::Outlier,
             class: images.class_names()[caption.label].clone(),
             id: caption.id.clone(),
-            truncated: false,
+            truncated: caption.truncated,
             drawn: Some(drawn),
         })
     };
-    journal.fill(range, drawing.drawer.at_once, "outliers", printer, drawn_at)?;
-    let few = few.iter().map(|&(_, count)| count).sum();
+    journal.fill(range.clone(), drawing.drawer.at_once, "outliers", printer, drawn_at)?;
+    // Counted once, whatever the number of shares.
+    let few = if range.start == 0 { few().map(|(_, rows)| rows.len()).sum() } else { 0 };
     Ok(Summary::new(out, "Fake outliers", &images)?.without("too-few-captions", few))
 }
 
@@ -171,7 +170,7 @@ fn settings(
         &args.drawing;
     Ok(json!({
         "stage": "outliers", "images": images.fingerprint(), "captions": digest(&args.captions)?, "classes": classes,
-        "clip": clip.sha256(), "weights": pipeline.sha256(),
+        "clip": clip.sha256(), "pipeline": pipeline.sha256(),
         "template": template, "edge": edge, "percent": percent, "outward": moves.outward(), "prompt": prompt,
         "steps": steps, "guidance": guidance, "scheduler": format!("{scheduler:?}"), "seed": seed, "size": size,
         "clip_score": clip_score, "precision": args.drawing.drawer.on.precision.to_string(), "shard": args.shard,

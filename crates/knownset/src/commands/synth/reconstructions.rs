@@ -30,7 +30,7 @@ pub(super) fn run(args: &Reconstructions, printer: Printer) -> anyhow::Result<St
     let [side, ..] = drawing::pixels(&pipeline, [drawing::side(&pipeline, &drawer.weights)?; 2]);
     let range = share(images.len(), args.shard);
     let settings = json!({
-        "stage": "reconstructions", "images": images.fingerprint(), "weights": pipeline.sha256(),
+        "stage": "reconstructions", "images": images.fingerprint(), "pipeline": pipeline.sha256(),
         "precision": drawer.on.precision.to_string(), "rows": [range.start, range.end],
     });
     let path = out.join(MANIFEST);

@@ -17,7 +17,14 @@ const ENDING: &str = "made.json";
 /// A record that is held: as long as it is, no other run makes the same.
 #[must_use]
 pub(super) struct Claim {
-    _record: File,
+    record: File,
+}
+
+impl Claim {
+    /// Takes the record away again, where nothing could be made.
+    pub(super) fn withdraw(self) {
+        let _ = fs_err::remove_file(self.record.path());
+    }
 }
 
 /// Leaves the record of what is about to be made in `out`, and holds it; an error if `out` is `there` already, but by other
@@ -40,7 +47,7 @@ pub(super) fn claim(
     // Text is compared with text: numbers that are read need not be those that were written, to the last bit.
     let text = serde_json::to_string_pretty(settings)?;
     if made == text.as_bytes() {
-        return Ok(Claim { _record: file });
+        return Ok(Claim { record: file });
     }
     if there() {
         let other = match serde_json::from_slice::<Value>(&made) {
@@ -57,7 +64,7 @@ pub(super) fn claim(
     file.set_len(0)?;
     let written = file.rewind().and_then(|()| file.write_all(text.as_bytes()));
     written.with_context(|| format!("cannot write {}", record.display()))?;
-    Ok(Claim { _record: file })
+    Ok(Claim { record: file })
 }
 
 /// Whether there is something in a file.

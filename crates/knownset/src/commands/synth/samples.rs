@@ -44,7 +44,7 @@ pub(super) fn run(args: &Samples, printer: Printer) -> anyhow::Result<Status> {
     let range = share(all, args.shard);
     let id = |row: usize| format!("{}/{:05}.png", classes[row / args.per_class], row % args.per_class);
     let settings = json!({
-        "stage": "samples", "weights": pipeline.sha256(), "classes": classes, "per_class": args.per_class,
+        "stage": "samples", "pipeline": pipeline.sha256(), "classes": classes, "per_class": args.per_class,
         "template": args.template, "steps": args.steps, "guidance": args.guidance,
         "scheduler": format!("{:?}", args.scheduler), "seed": args.seed, "precision": args.drawer.on.precision.to_string(), "rows": [range.start, range.end],
     });

@@ -22,6 +22,8 @@ pub(super) struct Caption {
     /// The image's class.
     pub(super) label: usize,
     pub(super) text: String,
+    /// Whether the image is damaged.
+    pub(super) truncated: bool,
 }
 
 /// What is read of a line that `synth captions` writes.
@@ -29,18 +31,20 @@ pub(super) struct Caption {
 struct Line {
     id: String,
     caption: String,
+    #[serde(default)]
+    truncated: bool,
 }
 
 /// The captions of a file, in its order; those of images without a class are left out. Labels are the images'.
 pub(super) fn captions(path: &Path, images: &Images, printer: Printer) -> anyhow::Result<Vec<Caption>> {
     let rows = images.by_id();
     let (mut captions, mut seen, mut without) = (Vec::new(), HashSet::new(), 0);
-    for (index, Line { id, caption }) in read_lines(path)?.into_iter().enumerate() {
+    for (index, Line { id, caption, truncated }) in read_lines(path)?.into_iter().enumerate() {
         let place = || format!("{}: line {}", path.display(), index + 1);
         let row = *rows.get(id.as_str()).with_context(|| format!("{}: {id} is not among the images", place()))?;
         anyhow::ensure!(seen.insert(row), "{}: {id} has a caption already", place());
         match usize::try_from(images.label(row)) {
-            Ok(label) => captions.push(Caption { row, id, label, text: caption }),
+            Ok(label) => captions.push(Caption { row, id, label, text: caption, truncated }),
             Err(_) => without += 1,
         }
     }

@@ -59,6 +59,7 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
         Some(text) => text.parse().context("--augment cannot be followed")?,
         None => Augment::default(),
     };
+    fs_err::create_dir_all(&args.out)?;
     let task = Captioning {
         spec: &design.spec,
         preprocess,
@@ -72,7 +73,7 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let mut watch = Watch::new(printer, images.len(), "exact captions");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);
-    // Behind the training: that refuses a folder where another run's network is.
+    // Behind the training, which refuses a folder with another run's checkpoint.
     design.save(&args.out, &tokenizer)?;
     let weights = CaptionerDesign::save_weights(&args.out, &Weights::open(&trained.weights)?)?;
 

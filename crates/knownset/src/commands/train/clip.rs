@@ -44,6 +44,7 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
         Some(text) => text.parse().context("--augment cannot be followed")?,
         None => Augment::crop((preprocess.size / PAD_SHARE) as usize),
     };
+    fs_err::create_dir_all(&args.out)?;
     let task = Contrastive {
         spec,
         preprocess,
@@ -55,7 +56,7 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
     let mut watch = Watch::new(printer, images.len(), "zero-shot");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);
-    // Behind the training: that refuses a folder where another run's network is.
+    // Behind the training, which refuses a folder with another run's checkpoint.
     tokenizer.save(&args.out)?;
     design.save(&args.out, &tokenizer)?;
     let weights = ClipDesign::save_weights(&args.out, Weights::open(&trained.weights)?)?;

@@ -48,6 +48,7 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let validation =
         held_out.as_ref().map(|images| anyhow::Ok(Seen::new(images, preprocess, &images.all_objects(printer)?)));
     let validation = validation.transpose()?;
+    fs_err::create_dir_all(&args.out)?;
     let task = Detecting {
         spec: &design.spec,
         preprocess,
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
     let mut watch = Watch::new(printer, images.len(), "AP50");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);
-    // Behind the training: that refuses a folder where another run's network is.
+    // Behind the training, which refuses a folder with another run's checkpoint.
     design.save(&args.out, &words)?;
     let weights = DetectorDesign::save_weights(&args.out, &Weights::open(&trained.weights)?)?;
 

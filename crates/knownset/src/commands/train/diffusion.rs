@@ -10,7 +10,7 @@ use knownset_data::Texts;
 use knownset_nn::Compute;
 use knownset_nn::clip::SPRITE_CLIP;
 use knownset_nn::diffusion::{Pipeline, TextEncoder};
-use knownset_nn::network::{Autoencoder, sha256};
+use knownset_nn::network::{Autoencoder, weights_sha256};
 use knownset_train::{Conditions, Diffusing, DiffusionRecipe, GENERIC, Latents};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Train, recipe: &DiffusionRecipe, printer: Printer) -> a
         validation: held_out.as_ref().map(|(validation, text)| (&validation.latents, text as _)),
     };
     let images = data.latents.len();
-    let fingerprint = format!("{}; {}", data.fingerprint, sha256(&autoencoder));
+    let fingerprint = format!("{}; {}", data.fingerprint, weights_sha256(&autoencoder));
     let training = args.training(fingerprint, images, OptimiserName::Adamw, WARMUP)?;
     let mut watch = Watch::new(printer, images, "minus validation loss").without_shares();
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
