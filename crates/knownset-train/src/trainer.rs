@@ -129,7 +129,7 @@ pub struct Epoch {
     pub validation_accuracy: Option<f64>,
     /// Learning rate of its last step.
     pub rate: f64,
-    /// Images, of all sources, a second.
+    /// Images a second, outliers aside.
     pub images_per_second: f64,
     /// Time spent.
     pub seconds: f64,

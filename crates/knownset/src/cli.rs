@@ -15,7 +15,7 @@ pub(crate) use synth::{
     All, Backgrounds, Band, BoxThresholds, Boxes, CaptionerName, Captions, Drawing, GroundingName, Image, Lines,
     Outliers, Reconstructions, Samples, Source, Stage, Synth, Where,
 };
-pub(crate) use train::{OptimiserName, Train};
+pub(crate) use train::{KeepName, OptimiserName, Train};
 pub(crate) use words::{EmbedText, Part, Probe, Words, Zeroshot};
 
 /// Tell whether an image belongs to what a model knows.

@@ -170,9 +170,10 @@ fn contrast(z: Tensor<2>, labels: &[usize], tau: f64) -> Tensor<1> {
         Tensor::<2>::from_data(TensorData::new(values, [n, n]), &device)
     };
     let others = matrix(&|i, j| f32::from(u8::from(i != j)));
-    let partners = |i: usize| labels.iter().filter(|&&label| label == labels[i]).count() - 1;
+    let partners: Vec<usize> =
+        labels.iter().map(|own| labels.iter().filter(|&label| label == own).count() - 1).collect();
     // 1 / |P(i)| at the others of the same label.
-    let positive = matrix(&|i, j| if i != j && labels[i] == labels[j] { 1.0 / partners(i) as f32 } else { 0.0 });
+    let positive = matrix(&|i, j| if i != j && labels[i] == labels[j] { 1.0 / partners[i] as f32 } else { 0.0 });
     let cosines = z.clone().matmul(z.transpose()) / tau;
     let cosines = cosines.clone() - cosines.detach().max_dim(1);
     let all = (cosines.clone().exp() * others).sum_dim(1).log();

@@ -36,7 +36,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "REF")]
     pub(crate) data: String,
     /// Labelled images whose accuracy is reported after every epoch; for captioner, detector, autoencoder and diffusion
-    /// images like --data's
+    /// images like --data's, of which the first two look at 500
     #[arg(long, value_name = "REF")]
     pub(crate) val: Option<String>,
     /// Synthetic images of the same classes, for sio
@@ -134,7 +134,7 @@ pub(crate) enum DecaysName {
     Matrices,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeepName {
     Last,
     Best,

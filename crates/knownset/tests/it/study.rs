@@ -100,6 +100,7 @@ fn a_study_with_a_mistake_is_refused_before_anything_is_trained() {
     };
     refused("baseline = \"plain\"", "baseline = \"oe\"", &["baseline", "none of the runs"]);
     refused("epochs = 1", "epoch = 1", &["--epoch"]);
+    refused("epochs = 1", "weights = \"x\"", &["the run plain", "no use for --weights"]);
     refused("label-smoothing=0.2", "smooth=0.2", &["the run smooth", "bad parameters"]);
     refused("knn:k=2", "knn:k=0", &["knn"]);
     refused("[ood.near]", "[ood", &["is no study"]);

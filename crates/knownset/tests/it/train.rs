@@ -44,6 +44,11 @@ fn a_killed_run_goes_on_to_the_weights_of_an_undisturbed_one() {
     run(folder.path(), &arguments(&data, &killed, &more)).refused(&["there is a checkpoint here", "--resume"]);
     let other = [&arguments(&data, &killed, &more)[..], &["--resume", "--seed", "7"]].concat();
     run(folder.path(), &other).refused(&["made with other settings"]);
+    // The best epoch is not chosen by one set of images and then by another.
+    let others = format!("folder:{}", text(&image_folder(folder.path(), "others", 2)));
+    let changed = more.map(|argument| if argument == data { others.as_str() } else { argument });
+    let changed = [&arguments(&data, &killed, &changed)[..], &["--resume"]].concat();
+    run(folder.path(), &changed).refused(&["made with other settings", "kept by"]);
     let resumed = run(folder.path(), &[&arguments(&data, &killed, &more)[..], &["--resume"]].concat());
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
     assert_eq!(sha256(&killed), sha256(&whole));
@@ -67,6 +72,8 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--recipe", "sio+cross-entropy"], &["sio learns from synthetic images", "there are none"]);
     refused(&["--recipe", "cross-entropy", "--synthetic", &data], &["write sio+cross-entropy"]);
     refused(&["--recipe", "cross-entropy", "--keep", "best"], &["there are no validation images"]);
+    refused(&["--recipe", "cross-entropy", "--towers", text(&out)], &["no use for --towers"]);
+    refused(&["--recipe", "clip", "--outliers", &data], &["clip has no use for --outliers"]);
     refused(&["--recipe", "cross-entropy", "--augment", "crop,flop"], &["--augment", "`flop`", "`flip`"]);
     refused(&["--recipe", "cross-entropy", "--val", "world:sprites#test"], &["the classes of --val differ"]);
     refused(&["--recipe", "cross-entropy", "--schedule", "line"], &["cosine, constant, steps"]);

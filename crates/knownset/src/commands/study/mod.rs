@@ -10,19 +10,20 @@ use std::path::Path;
 use anyhow::Context;
 use knownset_core::write_atomically;
 use knownset_detect::{Chosen as Detector, Stream, select};
-use knownset_train::Chosen;
+use knownset_train::{Chosen, TrainError};
 use serde_json::{Value, json};
 
 use super::{Status, train};
 use crate::benchmark::{Sets, run as compare};
 use crate::cli::{Study, Train};
+use crate::hint::Hint;
 use crate::images::{self, Images};
 use crate::inputs::Set;
 use crate::printer::Printer;
 use crate::results::Results;
 use crate::shard::share;
 use plan::Plan;
-use summary::{Outcomes, Summary};
+use summary::{Missing, Outcomes, Summary};
 
 pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
     knownset_train::keep_freed_memory();
@@ -48,6 +49,9 @@ pub(super) fn run(args: &Study, printer: Printer) -> anyhow::Result<Status> {
         return shared(judged, all.len(), printer);
     }
     let summary = Summary::new(&plan, &outcomes);
+    for Missing { run, seed, detector, why } in &summary.skipped {
+        printer.note(format!("warning: {run}, seed {seed}: {detector} left out, here and in every mean: {why}"));
+    }
     let result = json!({ "plan": plan, "summary": summary });
     let name = args.baseline.as_ref().map_or("study".to_owned(), |baseline| format!("study-{baseline}"));
     write(&args.out.join(format!("{name}.json")), &serde_json::to_string_pretty(&result)?)?;
@@ -88,11 +92,13 @@ fn one(
         let text = fs_err::read_to_string(&outcome)?;
         return serde_json::from_str(&text).with_context(|| format!("{} is damaged", outcome.display()));
     }
-    // No record of other results may stand beside what is written now.
-    if record.exists() {
-        fs_err::remove_file(&record)?;
-    }
-    let trained = train::classifier(&typed, &Chosen::parse(&typed.recipe)?, printer)?;
+    let trained = train::classifier(&typed, &Chosen::parse(&typed.recipe)?, printer);
+    let trained = trained.map_err(|error| match error.downcast_ref() {
+        Some(TrainError::OtherRun { .. }) => {
+            error.context(Hint(format!("remove {}, or choose another --out", folder.display())))
+        }
+        _ => error,
+    })?;
     let network = images::network(trained.backbone.name, Some(&trained.trained.weights), printer)?;
     let open = |what: &str, reference: &str| Set::from_images(what, reference, &network, &args.reading, printer);
     let sets = Sets {
@@ -103,6 +109,10 @@ fn one(
         stream: args.stream.stream(),
     };
     let results = compare(&sets, detectors, printer)?.results;
+    // No record of other results may stand beside what is written now.
+    if record.exists() {
+        fs_err::remove_file(&record)?;
+    }
     write(&outcome, &serde_json::to_string_pretty(&results)?)?;
     write(&record, &asked)?;
     Ok(results)

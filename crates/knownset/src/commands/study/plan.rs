@@ -50,7 +50,14 @@ impl Plan {
             baseline.clone_into(&mut plan.baseline);
         }
         anyhow::ensure!(!plan.seeds.is_empty(), "{}: there are no seeds", path.display());
-        anyhow::ensure!(plan.ood.values().any(|sets| !sets.is_empty()), "{}: there are no OOD sets", path.display());
+        let again = plan.seeds.iter().enumerate().find(|(index, seed)| plan.seeds[..*index].contains(seed));
+        if let Some((_, seed)) = again {
+            anyhow::bail!("{}: the seed {seed} is there twice, as if it were another run", path.display());
+        }
+        anyhow::ensure!(!plan.ood.is_empty(), "{}: there are no OOD sets", path.display());
+        if let Some((group, _)) = plan.ood.iter().find(|(_, sets)| sets.is_empty()) {
+            anyhow::bail!("{}: the group ood.{group} has no sets", path.display());
+        }
         let (runs, baseline) = (plan.runs.keys().cloned().collect::<Vec<_>>().join(", "), &plan.baseline);
         anyhow::ensure!(
             plan.runs.contains_key(baseline),
@@ -157,6 +164,8 @@ mod tests {
         let refused = |from: &str, to: &str| format!("{:#}", plan(&TEXT.replace(from, to)).unwrap_err());
         assert!(refused("baseline = \"plain\"", "baseline = \"none\"").contains("none of the runs oe, plain"));
         assert!(refused("seeds = [0, 1]", "seeds = []").contains("no seeds"));
+        assert!(refused("seeds = [0, 1]", "seeds = [1, 0, 1]").contains("seed 1 is there twice"));
+        assert!(refused("[ood.near]", "[ood.far]\n[ood.near]").contains("ood.far has no sets"));
         assert!(refused("[ood.near]", "oops = 1\n[ood.near]").contains("oops"));
         let wrong = plan(&TEXT.replace("epochs = 3", "epoch = 3")).unwrap();
         assert!(format!("{:#}", wrong.arguments("oe", 0, Path::new("out")).unwrap_err()).contains("--epoch"));

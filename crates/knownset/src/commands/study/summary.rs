@@ -6,7 +6,7 @@ use knownset_core::Interval;
 use serde::Serialize;
 
 use super::plan::Plan;
-use crate::results::Results;
+use crate::results::{Results, Skipped};
 
 /// The figures of every run, one result per seed in the plan's order.
 pub(crate) type Outcomes = BTreeMap<String, Vec<Results>>;
@@ -16,6 +16,18 @@ pub(crate) type Outcomes = BTreeMap<String, Vec<Results>>;
 pub(crate) struct Summary {
     /// One entry per run, in the plan's order, the baseline first.
     pub(crate) runs: Vec<Run>,
+    /// Detectors that could not judge a run; no mean has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) skipped: Vec<Missing>,
+}
+
+/// A detector that could not judge a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Missing {
+    pub(crate) run: String,
+    pub(crate) seed: u64,
+    pub(crate) detector: String,
+    pub(crate) why: String,
 }
 
 /// What is known of a run.
@@ -91,7 +103,19 @@ impl Summary {
                 detectors: detectors.collect(),
             })
         });
-        Self { runs: runs.collect() }
+        let skipped = outcomes.iter().flat_map(|(run, results)| {
+            let seeds = plan.seeds.iter().zip(results);
+            seeds.flat_map(move |(&seed, results)| {
+                let of = move |Skipped { detector, why }: &Skipped| Missing {
+                    run: run.clone(),
+                    seed,
+                    detector: detector.clone(),
+                    why: why.clone(),
+                };
+                results.skipped.iter().map(of)
+            })
+        });
+        Self { runs: runs.collect(), skipped: skipped.collect() }
     }
 }
 

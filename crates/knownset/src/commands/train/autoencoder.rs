@@ -4,7 +4,7 @@ use anyhow::Context;
 use knownset_train::{Augment, AutoencoderRecipe, Autoencoding};
 use serde_json::json;
 
-use super::{WARMUP, Watch};
+use super::{WARMUP, Watch, fingerprint};
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
@@ -34,7 +34,8 @@ pub(super) fn run(args: &Train, recipe: &AutoencoderRecipe, printer: Printer) ->
     let (data, validation) = (all(&images), validation.as_ref().map(all));
     let validation = validation.as_ref().map(|images| images as _);
     let task = Autoencoding { recipe, data: &data, validation, augment: &augment };
-    let training = args.training(images.fingerprint(), images.len(), OptimiserName::Adamw, WARMUP)?;
+    let training =
+        args.training(fingerprint(args, images.fingerprint())?, images.len(), OptimiserName::Adamw, WARMUP)?;
     let mut watch = Watch::new(printer, images.len(), "PSNR in dB").without_shares();
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);

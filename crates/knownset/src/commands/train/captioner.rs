@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Watch, unused};
+use super::{Watch, fingerprint, unused};
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, Inputs, STOP, TrainingImages};
@@ -69,7 +69,8 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
         validation: validation.as_ref().map(|captions| captions as _),
         augment: &augment,
     };
-    let training = args.training(images.fingerprint(), images.len(), OptimiserName::Adamw, WARMUP)?;
+    let training =
+        args.training(fingerprint(args, images.fingerprint())?, images.len(), OptimiserName::Adamw, WARMUP)?;
     let mut watch = Watch::new(printer, images.len(), "exact captions");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);

@@ -6,7 +6,7 @@ use knownset_nn::BackboneEntry;
 use knownset_train::{Augment, Chosen, Classification, Pictures, Trained};
 use serde_json::json;
 
-use super::{PAD_SHARE, Watch};
+use super::{PAD_SHARE, Watch, fingerprint, unused};
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
@@ -35,6 +35,12 @@ pub(super) fn run(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::Re
 
 /// Trains as the arguments say.
 pub(crate) fn train(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::Result<Classifier> {
+    let flags = [
+        ("--weights", args.weights.is_some()),
+        ("--autoencoder", args.autoencoder.is_some()),
+        ("--towers", args.towers.is_some()),
+    ];
+    unused(&recipe.to_string(), &flags)?;
     let backbone = knownset_nn::find(args.backbone.as_deref().unwrap_or("sprite-resnet"))?;
     let preprocess = &backbone.preprocess;
     let images = Images::open(&args.data, true)?;
@@ -55,7 +61,7 @@ pub(crate) fn train(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::
     let synthetic = same_classes("--synthetic", &args.synthetic)?;
     let outliers: Vec<Images> = args.outliers.iter().map(|text| Images::open(text, true)).collect::<Result<_, _>>()?;
     let all = std::iter::once(&images).chain(&synthetic).chain(&outliers);
-    let fingerprint = all.map(Images::fingerprint).collect::<Vec<_>>().join("; ");
+    let all = all.map(Images::fingerprint).collect::<Vec<_>>().join("; ");
 
     let labelled = |images| TrainingImages::labelled(images, preprocess);
     let data = labelled(&images);
@@ -74,7 +80,7 @@ pub(crate) fn train(args: &Train, recipe: &Chosen, printer: Printer) -> anyhow::
         validation: validation.as_ref().map(|images| images as _),
         augment: &augment,
     };
-    let training = args.training(fingerprint, data.len(), OptimiserName::Sgd, 0.0)?;
+    let training = args.training(fingerprint(args, all)?, data.len(), OptimiserName::Sgd, 0.0)?;
     let mut watch = Watch::new(printer, data.len(), "validation");
     let trained = recipe.train(&task, &training, &mut |event| watch.see(&event))?;
     Ok(Classifier { backbone, class_names: images.class_names().to_vec(), trained })

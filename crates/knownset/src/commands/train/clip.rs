@@ -7,7 +7,7 @@ use knownset_nn::tokenizer::Tokenizer;
 use knownset_train::{Augment, Contrastive, RecipeEntry};
 use serde_json::json;
 
-use super::{PAD_SHARE, WARMUP, Watch};
+use super::{PAD_SHARE, WARMUP, Watch, fingerprint, unused};
 use crate::captions::CaptionedImages;
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
@@ -18,6 +18,7 @@ use crate::printer::Printer;
 const PROMPT: &str = "a photo of a {}";
 
 pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyhow::Result<Status> {
+    unused("clip", &[("--synthetic", args.synthetic.is_some()), ("--outliers", !args.outliers.is_empty())])?;
     let design = match (&args.towers, args.backbone.as_deref()) {
         (Some(folder), _) => ClipDesign::open(folder)?,
         (None, None | Some(SPRITE_CLIP)) => ClipDesign::bundled()?,
@@ -52,7 +53,8 @@ pub(super) fn run(args: &Train, recipe: &RecipeEntry, printer: Printer) -> anyho
         validation: validation.as_ref().map(|(images, prompts)| (images as _, prompts.as_slice())),
         augment: &augment,
     };
-    let training = args.training(images.fingerprint(), images.len(), OptimiserName::Adamw, WARMUP)?;
+    let training =
+        args.training(fingerprint(args, images.fingerprint())?, images.len(), OptimiserName::Adamw, WARMUP)?;
     let mut watch = Watch::new(printer, images.len(), "zero-shot");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);

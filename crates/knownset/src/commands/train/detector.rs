@@ -8,7 +8,7 @@ use knownset_nn::grounding::{DetectorDesign, Grounding, WordPiece};
 use knownset_train::{Detecting, Pictures, Scenes, Thing};
 use serde_json::json;
 
-use super::{Watch, unused};
+use super::{Watch, fingerprint, unused};
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
@@ -56,7 +56,8 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
         data: &data,
         validation: validation.as_ref().map(|seen| seen as _),
     };
-    let training = args.training(images.fingerprint(), images.len(), OptimiserName::Adamw, WARMUP)?;
+    let training =
+        args.training(fingerprint(args, images.fingerprint())?, images.len(), OptimiserName::Adamw, WARMUP)?;
     let mut watch = Watch::new(printer, images.len(), "AP50");
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);

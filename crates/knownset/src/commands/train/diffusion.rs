@@ -63,7 +63,7 @@ pub(super) fn run(args: &Train, recipe: &DiffusionRecipe, printer: Printer) -> a
     };
     let images = data.latents.len();
     let fingerprint = format!("{}; {}", data.fingerprint, weights_sha256(&autoencoder));
-    let training = args.training(fingerprint, images, OptimiserName::Adamw, WARMUP)?;
+    let training = args.training(super::fingerprint(args, fingerprint)?, images, OptimiserName::Adamw, WARMUP)?;
     let mut watch = Watch::new(printer, images, "minus validation loss").without_shares();
     let trained = task.train(&training, &mut |event| watch.see(&event))?;
     drop(watch);

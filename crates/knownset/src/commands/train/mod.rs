@@ -14,13 +14,14 @@ pub(crate) use classifier::train as classifier;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
+use anyhow::Context;
 use knownset_train::{
     AutoencoderRecipe, Chosen, ChosenPrompts, ChosenTokens, DiffusionRecipe, Event, RecipeEntry, find,
 };
 
 use super::Status;
-use crate::cli::Train;
-use crate::images::STOP;
+use crate::cli::{KeepName, Train};
+use crate::images::{Images, STOP};
 use crate::printer::{Printer, Progress};
 
 /// Share of the run that is warm-up, for recipes that begin with small steps.
@@ -52,6 +53,15 @@ pub(super) fn run(args: &Train, printer: Printer) -> anyhow::Result<Status> {
         "detector" => detector::run(args, printer),
         _ => classifier::run(args, &Chosen::parse(&args.recipe)?, printer),
     }
+}
+
+/// What tells a run's images from others: those of `data`, and where the best epoch is kept, those it is chosen by.
+fn fingerprint(args: &Train, data: String) -> anyhow::Result<String> {
+    if args.descent.keep != KeepName::Best {
+        return Ok(data);
+    }
+    let val = args.val.as_ref().context("--keep best: there are no validation images to choose by; give --val")?;
+    Ok(format!("{data}; kept by {}", Images::open(val, true)?.fingerprint()))
 }
 
 /// Refuses what a recipe has no use for.

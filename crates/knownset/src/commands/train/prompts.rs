@@ -11,7 +11,7 @@ use knownset_nn::clip::SPRITE_CLIP;
 use knownset_train::{Augment, ChosenPrompts, Curve, Learned, Prompting, Schedule, Stage, Training};
 use serde_json::json;
 
-use super::{Watch, unused};
+use super::{Watch, fingerprint, unused};
 use crate::cli::{OptimiserName, Train};
 use crate::commands::Status;
 use crate::images::{Images, TrainingImages};
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Train, recipe: &ChosenPrompts, printer: Printer) -> any
         .enumerate()
         .map(|(number, stage)| if number == 0 { args.out.clone() } else { args.out.join(stage.name) })
         .collect();
-    let said = args.training(images.fingerprint(), few, OptimiserName::Sgd, 0.0)?;
+    let said = args.training(fingerprint(args, images.fingerprint())?, few, OptimiserName::Sgd, 0.0)?;
     let trainings: Vec<Training<'_>> = stages
         .iter()
         .zip(&folders)

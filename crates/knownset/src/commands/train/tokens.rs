@@ -48,7 +48,7 @@ pub(super) fn run(args: &Train, recipe: &ChosenTokens, printer: Printer) -> anyh
         validation: validation.as_ref().map(|(_, tokens)| tokens),
         tower: origin.map(|origin| origin.weights_sha256.as_str()),
     };
-    let said = args.training(data.fingerprint(), data.len(), OptimiserName::Adamw, 0.0)?;
+    let said = args.training(super::fingerprint(args, data.fingerprint())?, data.len(), OptimiserName::Adamw, 0.0)?;
     let followed = followed(args, &said, &recipe.usual(&said), data.len());
     let mut watch = Watch::new(printer, data.len(), "validation");
     let trained = recipe.train(&task, &followed, &mut |event| watch.see(&event))?;
