@@ -72,7 +72,8 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--recipe", "sio+cross-entropy"], &["sio learns from synthetic images", "there are none"]);
     refused(&["--recipe", "cross-entropy", "--synthetic", &data], &["write sio+cross-entropy"]);
     refused(&["--recipe", "cross-entropy", "--keep", "best"], &["there are no validation images"]);
-    refused(&["--recipe", "cross-entropy", "--towers", text(&out)], &["no use for --towers"]);
+    let towers = ["train", "--recipe", "cross-entropy", "--data", &data, "--out", text(&out), "--towers", text(&out)];
+    run(folder.path(), &towers).refused(&["cross-entropy has no use for --towers"]);
     refused(&["--recipe", "clip", "--outliers", &data], &["clip has no use for --outliers"]);
     refused(&["--recipe", "cross-entropy", "--augment", "crop,flop"], &["--augment", "`flop`", "`flip`"]);
     refused(&["--recipe", "cross-entropy", "--val", "world:sprites#test"], &["the classes of --val differ"]);
